@@ -1,0 +1,1 @@
+"""From a raw export to the session table: files, instruments, sessions, simulation."""

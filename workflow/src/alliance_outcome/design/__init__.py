@@ -1,0 +1,1 @@
+"""Levels, lags and the rows that each model is fitted to."""

@@ -1,0 +1,1 @@
+"""Estimators: they know numbers, not studies."""
