@@ -1,0 +1,233 @@
+"""What a multilevel design must satisfy before anything is estimated, and the errors that say what is wrong.
+
+Messages name columns and counts, never a label or a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from alliance_outcome.errors import AllianceOutcomeError
+
+#: Name that the column of ones must have.
+INTERCEPT = "Intercept"
+
+#: Columns are collinear when, centred and scaled to unit length, a combination of them is shorter than this.
+#: The value is the rank tolerance of R's ``lm`` and lme4's ``lmer``, so that both refuse the same designs.
+RANK_TOLERANCE = 1e-7
+
+#: A column takes part in a linear relation if its weight in the relation's unit vector is above this;
+#: rounding leaves about 1e-10 on the others.
+RELATION_TOLERANCE = 1e-6
+
+#: A column whose standard deviation is below this fraction of its largest value is constant but for rounding.
+CONSTANT_TOLERANCE = 1e-12
+
+#: Residual sum of squares, as a fraction of the total, below which the outcome is reproduced exactly.
+EXACT_FIT_TOLERANCE = 1e-12
+
+
+class UnfittableModel(AllianceOutcomeError, ValueError):
+    """The data cannot support the model that was asked for.
+
+    Parameters
+    ----------
+    reason : str
+        What stands in the way and what to do, without any value or label of a participant.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the multilevel model cannot be fitted: {reason}")
+
+
+class RankDeficientDesign(UnfittableModel):
+    """Some fixed-effect columns are linear combinations of others.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Every column that takes part in an exact linear relation.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        super().__init__(
+            f"the columns {', '.join(self.columns)} are collinear; leave out at least one of them "
+            "(a column that never varies is collinear with the intercept)"
+        )
+
+
+def checked_outcome(outcome: ArrayLike | pd.Series, fixed: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the outcome as floats, once it is known to belong to the rows of `fixed` and to be complete.
+
+    Parameters
+    ----------
+    outcome : array_like or Series, shape (n_rows,)
+        The outcome; a Series must carry the index of `fixed`.
+    fixed : DataFrame, shape (n_rows, n_terms)
+        The fixed-effect columns.
+
+    Returns
+    -------
+    ndarray, shape (n_rows,)
+
+    Raises
+    ------
+    UnfittableModel
+        If shapes or indices disagree, or values are missing or infinite.
+    """
+    if isinstance(outcome, pd.Series) and not outcome.index.equals(fixed.index):
+        raise UnfittableModel("the outcome and the fixed-effect columns have different indices")
+    values = np.asarray(outcome, dtype=float)
+    if values.shape != (len(fixed),):
+        raise UnfittableModel(
+            f"the outcome has shape {values.shape}, the fixed-effect columns have {len(fixed)} rows"
+        )
+    _require_complete(values, "the outcome")
+    return values
+
+
+def checked_columns(fixed: pd.DataFrame, slopes: Sequence[str]) -> NDArray[np.float64]:
+    """Return the fixed-effect columns as floats, once names, completeness and the intercept are in order.
+
+    Parameters
+    ----------
+    fixed : DataFrame, shape (n_rows, n_terms)
+        The fixed-effect columns; one of them is ``Intercept`` and holds ones.
+    slopes : sequence of str
+        Columns that shall have random slopes.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, n_terms)
+
+    Raises
+    ------
+    UnfittableModel
+        If a name is repeated, the intercept is absent, a slope is unknown, or values are missing or infinite.
+    """
+    if not fixed.columns.is_unique:
+        raise UnfittableModel("two fixed-effect columns have the same name")
+    if INTERCEPT not in fixed.columns:
+        raise UnfittableModel(f"the fixed-effect columns lack {INTERCEPT}")
+    unknown = [name for name in slopes if name not in fixed.columns or name == INTERCEPT]
+    if unknown or len(set(slopes)) != len(slopes):
+        raise UnfittableModel(
+            f"random slopes must be different fixed-effect columns other than {INTERCEPT}"
+            + (f"; not usable: {', '.join(unknown)}" if unknown else "")
+        )
+    values = fixed.to_numpy(dtype=float)
+    for position, name in enumerate(fixed.columns):
+        _require_complete(values[:, position], f"column {name}")
+    if not np.all(fixed[INTERCEPT].to_numpy(dtype=float) == 1.0):
+        raise UnfittableModel(f"column {INTERCEPT} must hold ones")
+    return values
+
+
+def _require_complete(values: NDArray[np.float64], what: str) -> None:
+    missing = int(np.sum(~np.isfinite(values)))
+    if missing:
+        raise UnfittableModel(
+            f"{what} has {missing} missing or infinite values; drop those rows and count them"
+        )
+
+
+def require_full_rank(columns: NDArray[np.float64], names: Sequence[str]) -> None:
+    """Refuse a design in which a column is a linear combination of others.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (n_rows, n_terms)
+        Fixed-effect columns, the intercept among them.
+    names : sequence of str
+        Their names.
+
+    Raises
+    ------
+    RankDeficientDesign
+        With the names of all columns that take part in a linear relation.
+
+    Notes
+    -----
+    Columns are centred and given unit length first, so that a large offset (a calendar year) is not taken for
+    collinearity with the intercept.
+    """
+    centred = columns - columns.mean(axis=0)
+    spread = np.sqrt(np.mean(centred**2, axis=0))
+    constant = spread <= CONSTANT_TOLERANCE * np.abs(columns).max(axis=0)
+    involved = constant if constant.sum() > 1 else np.zeros(len(constant), dtype=bool)
+    if not constant.all():
+        unit = centred[:, ~constant] / (spread[~constant] * np.sqrt(len(columns)))
+        _, singular_values, directions = np.linalg.svd(np.linalg.qr(unit, mode="r"))
+        lengths = np.zeros(unit.shape[1])
+        lengths[: len(singular_values)] = singular_values
+        relations = np.abs(directions[lengths < RANK_TOLERANCE])
+        involved[~constant] = np.any(relations > RELATION_TOLERANCE, axis=0)
+    if involved.any():
+        raise RankDeficientDesign(
+            [name for name, is_involved in zip(names, involved, strict=True) if is_involved]
+        )
+
+
+def require_residual_variation(
+    outcome: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    random: NDArray[np.float64],
+    units: NDArray[np.intp] | None,
+) -> None:
+    """Refuse data in which nothing is left for the residual, where the likelihood has no maximum.
+
+    Parameters
+    ----------
+    outcome : ndarray, shape (n_rows,)
+        The outcome.
+    columns : ndarray, shape (n_rows, n_terms)
+        Fixed-effect columns, the intercept among them.
+    random : ndarray, shape (n_rows, n_random)
+        Columns with random effects at the unit level, the intercept among them; empty without random effects.
+    units : ndarray of int, shape (n_rows,), or None
+        Code of the unit of each row; None without random effects.
+
+    Raises
+    ------
+    UnfittableModel
+        If the outcome does not vary, or fixed effects and the units' own coefficients reproduce it although rows
+        are left over.
+    """
+    total = float(np.sum((outcome - outcome.mean()) ** 2))
+    if total <= len(outcome) * (CONSTANT_TOLERANCE * float(np.abs(outcome).max())) ** 2:
+        raise UnfittableModel("the outcome does not vary")
+    joint = np.column_stack([outcome, columns])
+    if units is None:
+        left, rows_left = joint - joint.mean(axis=0), len(joint) - 1
+    else:
+        left, rows_left = _without_unit_coefficients(joint, random, units)
+    spread = np.sqrt(np.mean(left[:, 1:] ** 2, axis=0))
+    usable = spread > CONSTANT_TOLERANCE * np.abs(columns).max(axis=0)
+    predictors = left[:, 1:][:, usable] / spread[usable]
+    coefficients, _, rank, _ = np.linalg.lstsq(predictors, left[:, 0], rcond=RANK_TOLERANCE)
+    residual = float(np.sum((left[:, 0] - predictors @ coefficients) ** 2))
+    if rows_left > rank and residual <= EXACT_FIT_TOLERANCE * total:
+        raise UnfittableModel(
+            "the outcome is reproduced exactly, so that no residual variance is left to estimate"
+        )
+
+
+def _without_unit_coefficients(
+    joint: NDArray[np.float64], random: NDArray[np.float64], units: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], int]:
+    """Return what is left of columns after a regression in each unit, and the number of independent rows left."""
+    # Centring leaves the span of intercept and slopes as it is, and keeps digits.
+    random = np.column_stack([np.ones(len(random)), random[:, 1:] - random[:, 1:].mean(axis=0)])
+    left, rows_left = np.empty_like(joint), 0
+    order = np.argsort(units, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(units[order])) + 1):
+        coefficients, _, rank, _ = np.linalg.lstsq(random[rows], joint[rows], rcond=RANK_TOLERANCE)
+        left[rows] = joint[rows] - random[rows] @ coefficients
+        rows_left += len(rows) - rank
+    return left, rows_left
