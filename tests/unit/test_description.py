@@ -1,0 +1,159 @@
+"""Description without participants: counts, spread by level, small cells, agreement."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import study_example
+
+from alliance_outcome.analyses import description
+from alliance_outcome.analyses.agreement import agreement_estimates
+from alliance_outcome.design.levels import split_levels
+
+
+@pytest.fixture(scope="module")
+def sessions():
+    rows = study_example.hybrid_rows()
+    table = rows.assign(
+        occasion_kind="session", session=rows["slot"].astype("Int64"), attendance="attended", severity=rows["outcome"]
+    )
+    extra = table.iloc[:2].assign(attendance=["cancelled", "no_show"], severity=np.nan, alliance_client=np.nan)
+    return pd.concat([table, extra.assign(session=[90, 91])], ignore_index=True)
+
+
+MEASURES = pd.DataFrame(
+    {
+        "column": ["severity", "alliance_client"],
+        "construct": ["severity", "alliance"],
+        "rater": ["client", "client"],
+        "low": [0.0, 1.0],
+        "high": [40.0, 7.0],
+        "flipped": [False, False],
+    }
+)
+
+
+def test_sample_counts_units_at_every_level(sessions):
+    found = description.describe_sample(sessions).set_index("quantity")["value"]
+    assert found["n_clients"] == 72
+    assert found["n_therapists"] == 12
+    assert found["n_sessions_held"] == 72 * 6
+    assert found["n_sessions_cancelled"] == found["n_sessions_no_show"] == 1
+    assert found["clients_per_therapist_median"] == found["sessions_per_client_max"] == 6
+
+
+def test_small_cells_are_suppressed_and_not_recoverable_by_subtraction():
+    clients = pd.DataFrame({"client": range(100), "gender": ["f"] * 60 + ["m"] * 36 + ["x"] * 4})
+    therapists = pd.DataFrame({"therapist": range(12), "age": np.arange(12) + 40.0})
+    found = description.describe_participants(clients, therapists).set_index(["variable", "category"])
+    assert found.loc[("gender", "f"), "n"] == 60
+    # One cell alone could be had as 100 − 60 − 36.
+    assert found.loc[("gender", "x"), "suppressed"]
+    assert found.loc[("gender", "m"), "suppressed"]
+    assert found.loc[("age", "mean"), "share"] == pytest.approx(45.5)
+
+
+def test_measures_are_described_on_held_sessions_only(sessions):
+    found = description.describe_measures(sessions, MEASURES).set_index("column")
+    held = description.held_sessions(sessions)
+    alliance = found.loc["alliance_client"]
+    assert alliance["n_ratings"] == 432
+    assert alliance["mean"] == pytest.approx(held["alliance_client"].mean())
+    split = split_levels(held.reset_index(drop=True), ["alliance_client"])
+    expected = math.sqrt((split["alliance_client_within_client"] ** 2).sum() / (432 - 72))
+    assert alliance["sd_within_client"] == pytest.approx(expected)
+    assert 0 < alliance["icc_client"] < 1
+
+
+def test_intraclass_correlations_recover_planted_shares():
+    generator = np.random.default_rng(11)
+    therapist = np.repeat(np.arange(60), 20 * 6)
+    client = np.repeat(np.arange(60 * 20), 6)
+    values = generator.normal(0, 1, 60)[therapist] + generator.normal(0, 2, 1200)[client] + generator.normal(0, 2, 7200)
+    rated = pd.DataFrame({"client": client, "therapist": therapist, "x": values})
+    found = description.intraclass_correlations(rated, "x")
+    # Shares 4/9 and 1/9; with 60 therapists the therapist share has a standard error of about .02.
+    assert found["icc_client"] == pytest.approx(4 / 9, abs=0.04)
+    assert found["icc_therapist"] == pytest.approx(1 / 9, abs=0.06)
+
+
+def test_missingness_and_trajectories_leave_out_sessions_of_few_clients(sessions):
+    missing = description.describe_missingness(sessions, ["severity", "alliance_client"])
+    assert set(missing["session"]) == set(range(1, 7))
+    assert (missing["share_rated"] == 1).all()
+    few = sessions[sessions["client"].isin(sessions["client"].unique()[:9])]
+    assert description.describe_trajectories(few, ["severity"]).empty
+
+
+def test_agreement_by_hand():
+    rows = study_example.hybrid_rows()
+    found = agreement_estimates(rows, study_example.context(), 10).set_index(["term", "level"])
+    split = split_levels(rows, ["alliance_client", "alliance_therapist"])
+    within = np.corrcoef(split["alliance_client_within_client"], split["alliance_therapist_within_client"])[0, 1]
+    assert found.loc[("correlation", "within_client"), "estimate"] == pytest.approx(within)
+    therapists = split.drop_duplicates("therapist")
+    between = np.corrcoef(
+        therapists["alliance_client_between_therapist"], therapists["alliance_therapist_between_therapist"]
+    )[0, 1]
+    assert found.loc[("correlation", "between_therapist"), "estimate"] == pytest.approx(between)
+    means = rows.groupby("client")[["alliance_client", "alliance_therapist"]].mean()
+    difference = found.xs("mean_difference", level="term").iloc[0]
+    assert difference["estimate"] == pytest.approx((means["alliance_client"] - means["alliance_therapist"]).mean())
+    assert (found["ci_low"] < found["estimate"]).all()
+    assert (found["ci_high"] > found["estimate"]).all()
+
+
+def test_agreement_interval_covers_the_planted_correlation():
+    """The jackknife interval of the within-client correlation over 200 studies; 95 % ± 3 Monte Carlo errors."""
+    generator = np.random.default_rng(5)
+    covered = 0
+    for _ in range(200):
+        client = np.repeat(np.arange(60), 5)
+        pair = generator.multivariate_normal([0, 0], [[1, 0.4], [0.4, 1]], len(client))
+        rows = pd.DataFrame(
+            {
+                "client": client,
+                "therapist": client // 5,
+                "alliance_client": 5 + pair[:, 0],
+                "alliance_therapist": 5 + pair[:, 1],
+            }
+        )
+        found = agreement_estimates(rows, study_example.context(), 10).iloc[0]
+        assert found["level"] == "within_client"
+        covered += found["ci_low"] <= 0.4 <= found["ci_high"]
+    assert covered / 200 == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 200))
+
+
+def test_forms_that_differ_have_no_mean_difference():
+    context = study_example.context(commensurate=False)
+    found = agreement_estimates(study_example.hybrid_rows(), context, 10).set_index("term")
+    assert found.loc["mean_difference", "status"] == "refused"
+    assert (found.loc["correlation", "status"] == "ok").all()
+
+
+def test_one_rater_has_no_agreement():
+    context = study_example.context(raters=("client",))
+    found = agreement_estimates(study_example.hybrid_rows(), context, 10)
+    assert found["status"].tolist() == ["refused"]
+
+
+@pytest.mark.parametrize("has_therapists", [True, False])
+def test_agreement_jackknife_equals_computing_again_without_each_cluster(has_therapists):
+    rows = study_example.hybrid_rows(clients_each=4, sessions_each=4)
+    context = study_example.context(has_therapists=has_therapists)
+    cluster = "therapist" if has_therapists else "client"
+    if not has_therapists:
+        rows["therapist"] = None
+    found = agreement_estimates(rows, context, 2).set_index(["term", "level"])
+    labels = rows[cluster].unique()
+    again = [agreement_estimates(rows[rows[cluster] != label], context, 2).set_index(["term", "level"]) for label in labels]
+    for key, row in found.iterrows():
+        values = np.array([each.loc[[key], "estimate"].iloc[0] for each in again])
+        if key[0] == "correlation":
+            values = np.arctanh(values)
+        count = len(values)
+        std_error = np.sqrt((count - 1) / count * ((values - values.mean()) ** 2).sum())
+        if key[0] == "correlation":
+            std_error *= 1 - row["estimate"] ** 2
+        assert row["std_error"] == pytest.approx(std_error, rel=1e-9)

@@ -1,0 +1,122 @@
+"""Which row is the headline of a study, fixed before the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from alliance_outcome.analyses.answer import Answer, decide, failed_gates
+from alliance_outcome.analyses.context import LEADING_RATERS, AnalysisContext
+from alliance_outcome.analyses.estimates import estimates_frame
+from alliance_outcome.analyses.rater_contrast import multilevel_contrasts, single_rater_refusal
+from alliance_outcome.design.levels import WITHIN_CLIENT
+from alliance_outcome.design.specification import HYBRID_MODELS
+from alliance_outcome.settings import DecisionSettings
+
+ENGINE = "mixedlm"
+
+
+def headline_model(context: AnalysisContext, settings: DecisionSettings) -> str:
+    """Name the model behind the headline: the study's override, or the hybrid model with all levels that there are."""
+    three_level, two_level = HYBRID_MODELS[:2]
+    return settings.primary or (three_level if context.has_therapists else two_level)
+
+
+def all_contrasts(
+    estimates: Sequence[pd.DataFrame],
+    covariances: Sequence[pd.DataFrame],
+    scales: Sequence[pd.DataFrame],
+    replicates: Sequence[pd.DataFrame],
+    bayesian: pd.DataFrame,
+    context: AnalysisContext,
+) -> pd.DataFrame:
+    """Contrast the raters in every model of every engine.
+
+    Parameters
+    ----------
+    estimates, covariances, scales, replicates : sequence of DataFrame
+        The tables of the multilevel and early analyses, in the same order.
+    bayesian : DataFrame
+        Contrasts of the posteriors.
+    context : AnalysisContext
+        Facts of the study.
+
+    Returns
+    -------
+    DataFrame
+        ``contrast.csv``; a study with one rater has a single refused row.
+    """
+    if len(context.raters) < 2:
+        return estimates_frame([single_rater_refusal(context)])
+    rows = [
+        row
+        for tables in zip(estimates, covariances, scales, replicates, strict=True)
+        for row in multilevel_contrasts(*tables, context)
+    ]
+    return estimates_frame([*rows, *bayesian.to_dict("records")])
+
+
+def headline_answer(
+    contrasts: pd.DataFrame, checks: pd.DataFrame, context: AnalysisContext, settings: DecisionSettings
+) -> Answer:
+    """Answer the question from the within-client contrast.
+
+    Parameters
+    ----------
+    contrasts : DataFrame
+        ``contrast.csv``.
+    checks : DataFrame
+        Checks of all stages.
+    context : AnalysisContext
+        Facts of the study.
+    settings : DecisionSettings
+        ROPE and override.
+
+    Returns
+    -------
+    Answer
+        With the notes that belong beside it.
+    """
+    model = headline_model(context, settings)
+    if len(context.raters) < 2:
+        row = contrasts[contrasts["row_id"] == "contrast.refused"].to_dict("records")[0]
+        return decide(row, {}, rope=None, failed=(), unit=context.unit)
+    rows = contrasts[
+        (contrasts["model"] == model)
+        & (contrasts["engine"] == ENGINE)
+        & (contrasts["estimand"] == "unique")
+        & (contrasts["level"] == WITHIN_CLIENT)
+    ]
+    pair = _headline_pair(context.raters)
+    differences = rows[(rows["term"] == "difference") & (rows["rater"] == pair[0]) & (rows["rater_b"] == pair[1])]
+    standardised = rows[rows["term"] == "coefficient_standardised"].set_index("rater")
+    return decide(
+        differences.to_dict("records")[0],
+        {rater: standardised.loc[rater].to_dict() for rater in pair if rater in standardised.index},
+        rope=settings.rope,
+        failed=failed_gates(checks, model),
+        unit=context.unit,
+        notes=_notes(context, settings, pair),
+    )
+
+
+def _headline_pair(raters: Sequence[str]) -> tuple[str, str]:
+    """Contrast the client with the therapist, or the first two raters where one of them did not rate."""
+    return LEADING_RATERS if set(LEADING_RATERS) <= set(raters) else (raters[0], raters[1])
+
+
+def _notes(context: AnalysisContext, settings: DecisionSettings, pair: tuple[str, str]) -> tuple[str, ...]:
+    """Collect what a reader must know beside the answer."""
+    notes = [
+        "This answer rests on the hybrid model, a comparator: with few sessions or with individual trends it is biased, "
+        "and the panel models that avoid this bias are not part of this version."
+    ]
+    if settings.primary:
+        notes.append(f"The study file overrides the model behind this answer: {settings.primary}.")
+    if context.outcome_rater in pair:
+        notes.append(
+            f"The outcome is rated by the {context.outcome_rater}, as is one of the two alliances: the contrast is "
+            "confounded with what the two ratings share because one person gave them."
+        )
+    return (*notes, *context.warnings)
