@@ -9,7 +9,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from alliance_outcome.data.instruments import Instrument, MissingRule, load_instruments
+from alliance_outcome.data.instrument_files import load_instruments
+from alliance_outcome.data.instruments import Instrument, MissingRule
 from alliance_outcome.errors import Fault, StudyError
 
 SHIPPED = load_instruments().instruments
@@ -34,11 +35,11 @@ FACTS = {
 
 #: Lowest and highest score: sums of item values, item means, or item means times ten.
 SCORE_RANGES = {
-    "wai-36": (36, 252),
-    "wai-s": (12, 84),
-    "wai-sr": (12, 60),
+    "wai-36": (1, 7),
+    "wai-s": (1, 7),
+    "wai-sr": (1, 5),
     "srs": (0, 40),
-    "haq-ii": (19, 114),
+    "haq-ii": (1, 6),
     "arm-5": (1, 7),
     "core-10": (0, 40),
     "core-om": (0, 40),
@@ -100,8 +101,14 @@ def test_score_range(name):
     assert SHIPPED[name].score_range() == SCORE_RANGES[name]
 
 
+def test_mean_is_the_default_where_the_source_states_no_score():
+    chosen = {name: key for name, key in SHIPPED.items() if key.status.score == "default"}
+    assert set(chosen) == {"wai-36", "wai-s", "wai-sr", "haq-ii"}
+    assert {(key.score.method, key.score.multiplier) for key in chosen.values()} == {("mean", 1.0)}
+
+
 def test_subscale_score_ranges():
-    assert SHIPPED["wai-s"].score_range("bond") == (4, 28)
+    assert SHIPPED["wai-s"].score_range("bond") == (1, 7)
     assert SHIPPED["dass-21"].score_range("anxiety") == (0, 42)
 
 
@@ -209,7 +216,7 @@ def test_all_shipped_forms_differ():
     [
         {"item_range": [1, 5]},
         {"reversed": [4]},
-        {"score": {"method": "mean"}},
+        {"score": {"method": "sum"}},
         {"subscales": {"task": [1, 2, 8, 12], "bond": [3, 5, 7], "goal": [4, 6, 10, 11, 9]}},
     ],
     ids=["range", "reversals", "method", "subscales"],
@@ -295,9 +302,7 @@ def test_range_upside_down(tmp_path):
 
 def test_cut_off_in_the_wrong_units(tmp_path):
     cut_off = {"values": [100], "status": "read", "source": "A paper."}
-    assert (
-        only_fault(tmp_path, cut_off=cut_off).problem == "a cut-off lies outside the score's range 12 to 84"
-    )
+    assert only_fault(tmp_path, cut_off=cut_off).problem == "a cut-off lies outside the score's range 1 to 7"
 
 
 def test_cut_off_from_memory_is_refused(tmp_path):

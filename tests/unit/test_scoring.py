@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alliance_outcome.data import scoring
-from alliance_outcome.data.instruments import Instrument, MissingRule, load_instruments
+from alliance_outcome.data import item_checks, scoring
+from alliance_outcome.data.instrument_files import load_instruments
+from alliance_outcome.data.instruments import Instrument, MissingRule
 
 KEYS = load_instruments().instruments
 NAN = np.nan
@@ -43,11 +44,11 @@ def with_share(name: str, share: float) -> Instrument:
 
 #: Total with every box ticked at the lowest and at the highest value, as ticked (raw).
 TICKED_THROUGH = {
-    "wai-36": (22 * 1 + 14 * 7, 22 * 7 + 14 * 1),
-    "wai-s": (10 * 1 + 2 * 7, 10 * 7 + 2 * 1),
-    "wai-sr": (12, 60),
+    "wai-36": ((22 * 1 + 14 * 7) / 36, (22 * 7 + 14 * 1) / 36),
+    "wai-s": ((10 * 1 + 2 * 7) / 12, (10 * 7 + 2 * 1) / 12),
+    "wai-sr": (1, 5),
     "srs": (0, 40),
-    "haq-ii": (14 * 1 + 5 * 6, 14 * 6 + 5 * 1),
+    "haq-ii": ((14 * 1 + 5 * 6) / 19, (14 * 6 + 5 * 1) / 19),
     "arm-5": ((4 * 1 + 7) / 5, (4 * 7 + 1) / 5),
     "core-10": (2 * 4, 8 * 4),
     "core-om": (10 * 8 * 4 / 34, 10 * 26 * 4 / 34),
@@ -79,13 +80,13 @@ def test_keyed_values_reach_both_ends_of_the_range(name):
 PATTERNS = {
     # 1..7 five times and a 1, 141 in all: the reversed items are ticked 1 3 7 2 3 4 5 1 6 6 1 3 5 6 (53), so
     # they count 14*8 - 53 = 59, and the others 141 - 53 = 88.
-    "wai-36": ([(number - 1) % 7 + 1 for number in range(1, 37)], 88 + 59),
+    "wai-36": ([(number - 1) % 7 + 1 for number in range(1, 37)], (88 + 59) / 36),
     # ticked sum 48; items 4 and 10 ticked 4 and 3 turn into 4 and 5.
-    "wai-s": ([1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 7, 7], 48 - 7 + 9),
-    "wai-sr": ([1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 5, 1], 36),
+    "wai-s": ([1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 7, 7], (48 - 7 + 9) / 12),
+    "wai-sr": ([1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 5, 1], 36 / 12),
     "srs": ([9.5, 8.25, 10, 7.75], 35.5),
     # ticked sum 64; items 4 8 11 16 19 ticked 4 2 5 4 1 (16) turn into 3 5 2 3 6 (19).
-    "haq-ii": ([1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1], 64 - 16 + 19),
+    "haq-ii": ([1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1], (64 - 16 + 19) / 19),
     # item 3 ticked 2 turns into 6.
     "arm-5": ([7, 6, 2, 5, 4], (7 + 6 + 6 + 5 + 4) / 5),
     # items 2 and 3 ticked 1 and 4 turn into 3 and 0; the others sum to 16.
@@ -110,21 +111,29 @@ def test_mixed_pattern(name):
 def test_wai_s_subscales():
     subscales = scored("wai-s", PATTERNS["wai-s"][0]).subscales.iloc[0].to_dict()
     # task 1 2 8 12; bond 3 5 7 9; goal 4 6 10 11 with 4 -> 4 and 3 -> 5.
-    assert subscales == {"task": 1 + 2 + 1 + 7, "bond": 3 + 5 + 7 + 2, "goal": 4 + 6 + 5 + 7}
+    assert subscales == {
+        "task": (1 + 2 + 1 + 7) / 4,
+        "bond": (3 + 5 + 7 + 2) / 4,
+        "goal": (4 + 6 + 5 + 7) / 4,
+    }
 
 
 def test_wai_sr_takes_items_8_and_10_into_the_other_subscale():
     only_item_8 = [1.0] * 12
     only_item_8[7] = 5.0
-    assert scored("wai-sr", only_item_8).subscales.iloc[0].to_dict() == {"task": 4, "bond": 4, "goal": 8}
+    assert scored("wai-sr", only_item_8).subscales.iloc[0].to_dict() == {"task": 1, "bond": 1, "goal": 8 / 4}
     # The same ticks on the WAI-S: item 8 is in task there, and the reversed 4 and 10 (both goal) count 7.
-    assert scored("wai-s", only_item_8).subscales.iloc[0].to_dict() == {"task": 8, "bond": 4, "goal": 16}
+    assert scored("wai-s", only_item_8).subscales.iloc[0].to_dict() == {
+        "task": 8 / 4,
+        "bond": 1,
+        "goal": 16 / 4,
+    }
 
 
 def test_wai_36_subscales_with_every_box_at_1():
     # Reversed: task 7 11 15 31 33, bond 1 20 29, goal 3 9 10 12 27 34; these count 7, the others 1.
     subscales = scored("wai-36", np.ones(36)).subscales.iloc[0].to_dict()
-    assert subscales == {"task": 7 + 35, "bond": 9 + 21, "goal": 6 + 42}
+    assert subscales == {"task": (7 + 35) / 12, "bond": (9 + 21) / 12, "goal": (6 + 42) / 12}
 
 
 def test_dass_21_is_doubled_and_has_no_total():
@@ -202,18 +211,18 @@ def test_a_column_without_any_value_is_no_text():
 
 
 def test_out_of_range_of_a_likert_form():
-    flags = scoring.out_of_range(form([0, 1, 7, 8, 4.5]), KEYS["arm-5"]).iloc[0]
+    flags = item_checks.out_of_range(form([0, 1, 7, 8, 4.5]), KEYS["arm-5"]).iloc[0]
     assert flags.to_dict() == {1: True, 2: False, 3: False, 4: True, 5: True}
 
 
 def test_missing_is_not_out_of_range_but_infinity_is():
-    flags = scoring.out_of_range(form([NAN, np.inf, -np.inf, 1, 1]), KEYS["arm-5"]).iloc[0]
+    flags = item_checks.out_of_range(form([NAN, np.inf, -np.inf, 1, 1]), KEYS["arm-5"]).iloc[0]
     assert list(flags) == [False, True, True, False, False]
 
 
 @pytest.mark.parametrize("name", ["srs", "ors"])
 def test_visual_analogue_forms_have_decimals(name):
-    flags = scoring.out_of_range(form([0.0, 9.95, 10.0, 10.05]), KEYS[name]).iloc[0]
+    flags = item_checks.out_of_range(form([0.0, 9.95, 10.0, 10.05]), KEYS[name]).iloc[0]
     assert list(flags) == [False, False, False, True]
 
 
@@ -296,7 +305,7 @@ def test_core_om_is_ten_times_the_mean_of_the_answered_items():
 def test_scales_are_judged_one_by_one():
     # Two of 12 items are missing: the total is scored. A fifth of four is none: neither task nor bond is.
     result = scored("wai-s", [NAN, 5, NAN, 4, 5, 5, 5, 5, 5, 3, 5, 5])
-    assert result.total.item() == pytest.approx(49 * 12 / 10)  # item 4 counts 4 and item 10 counts 5
+    assert result.total.item() == pytest.approx(49 / 10)  # item 4 counts 4 and item 10 counts 5
     assert result.subscales.isna().iloc[0].to_dict() == {"task": True, "bond": True, "goal": False}
     assert result.n_not_scored[scoring.TOO_MANY_MISSING].to_dict() == {
         "total": 0,
@@ -373,11 +382,11 @@ def test_total_limit_holds_within_subscales_too():
     }
     key = changed("wai-sr", missing=missing)
     two = form([NAN, 1, NAN, 4, 3, 4, 3, 4, 3, 1, 4, 1])
-    assert scoring.score_items(two, key).total.item() == 4 * 1 + 4 * 3 + 4 * 4
+    assert scoring.score_items(two, key).total.item() == pytest.approx((4 * 1 + 4 * 3 + 4 * 4) / 12)
     three = form([NAN, 1, NAN, NAN, 3, 4, 3, 4, 3, 1, 4, 1])
     result = scoring.score_items(three, key)
     assert np.isnan(result.total.item())
-    assert result.subscales.iloc[0].to_dict() == {"task": 4, "bond": 12, "goal": 16}
+    assert result.subscales.iloc[0].to_dict() == {"task": 1, "bond": 3, "goal": 4}
 
 
 def test_limits_by_subscale_beside_a_total_limit():
@@ -392,8 +401,8 @@ def test_limits_by_subscale_beside_a_total_limit():
     result = scoring.score_items(
         form([NAN, 1, NAN, 4, 3, 4, 3, 4, 3, 1, 4, 1]), changed("wai-sr", missing=missing)
     )
-    assert result.total.item() == pytest.approx(28 * 12 / 10)
-    assert result.subscales.loc[0, "task"] == 4
+    assert result.total.item() == pytest.approx(28 / 10)
+    assert result.subscales.loc[0, "task"] == 1
     assert result.subscales.isna().iloc[0].to_dict() == {"task": False, "bond": True, "goal": False}
 
 
@@ -443,7 +452,7 @@ def test_no_forms_at_all():
     empty = pd.DataFrame(columns=[f"i{n}" for n in range(12)], dtype=float)
     result = scoring.score_items(scoring.key_items(empty, KEYS["wai-s"], "raw"), KEYS["wai-s"])
     assert (len(result.total), result.subscales.shape) == (0, (0, 3))
-    assert scoring.negative_items(empty, 30).not_judged == tuple(range(1, 13))
+    assert item_checks.negative_items(empty, 30).not_judged == tuple(range(1, 13))
 
 
 # --- item-rest correlations ----------------------------------------------------------------------------
@@ -459,13 +468,13 @@ def agreeing_items(n_rows: int, n_items: int) -> np.ndarray:
 def test_item_rest_correlation_equals_the_textbook_definition():
     frame = pd.DataFrame(agreeing_items(80, 6), columns=list("abcdef"))
     expected = [np.corrcoef(frame[c], frame.drop(columns=c).sum(axis=1))[0, 1] for c in frame]
-    np.testing.assert_allclose(scoring.item_rest_correlations(frame), expected, atol=1e-12)
+    np.testing.assert_allclose(item_checks.item_rest_correlations(frame), expected, atol=1e-12)
 
 
 def test_item_rest_correlation_by_hand():
     # Item 1 is 1 2 3; the rest means 2 4 3: deviations -1 0 1 and -1 1 0, so r = 1 / sqrt(2 * 2).
     frame = pd.DataFrame({"a": [1, 2, 3], "b": [1, 5, 3], "c": [3, 3, 3]}, dtype=float)
-    correlations = scoring.item_rest_correlations(frame)
+    correlations = item_checks.item_rest_correlations(frame)
     assert correlations[1] == pytest.approx(0.5)
     assert np.isnan(correlations[3])
 
@@ -473,15 +482,15 @@ def test_item_rest_correlation_by_hand():
 def test_item_rest_correlation_uses_the_rows_that_have_both():
     frame = pd.DataFrame({"a": [1, 2, 3, NAN, 7], "b": [1, 5, 3, 6, NAN]}, dtype=float)
     # Rows 1 to 3 have both items: deviations -1 0 1 and -2 2 0, so r = 2 / sqrt(2 * 8).
-    np.testing.assert_allclose(scoring.item_rest_correlations(frame), [0.5, 0.5])
+    np.testing.assert_allclose(item_checks.item_rest_correlations(frame), [0.5, 0.5])
 
 
 def test_values_declared_raw_that_were_keyed_name_the_reversed_items():
     keyed_already = pd.DataFrame(agreeing_items(200, 36)).add_prefix("i")
     wrong = scoring.key_items(keyed_already, KEYS["wai-36"], "raw")
-    assert scoring.negative_items(wrong, 30).negative == KEYS["wai-36"].reversed
+    assert item_checks.negative_items(wrong, 30).negative == KEYS["wai-36"].reversed
     right = scoring.key_items(keyed_already, KEYS["wai-36"], "keyed")
-    check = scoring.negative_items(right, 30)
+    check = item_checks.negative_items(right, 30)
     assert (check.negative, check.not_judged) == ((), ())
     assert check.text == "No item runs against the rest of the form."
 
@@ -492,7 +501,7 @@ def test_values_declared_keyed_that_were_raw_name_the_reversed_items():
     reversed_columns = np.array([4, 8, 11, 16, 19]) - 1
     ticked[:, reversed_columns] = 7 - ticked[:, reversed_columns]
     wrong = scoring.key_items(pd.DataFrame(ticked).add_prefix("i"), KEYS["haq-ii"], "keyed")
-    check = scoring.negative_items(wrong, 30)
+    check = item_checks.negative_items(wrong, 30)
     assert check.negative == (4, 8, 11, 16, 19)
     assert check.text == "Against the rest of the form run items: 4, 8, 11, 16, 19."
 
@@ -501,20 +510,20 @@ def test_too_few_rows_are_said_not_judged():
     frame = pd.DataFrame(agreeing_items(40, 4), columns=list("abcd"))
     frame["d"] = 8 - frame["d"]
     frame.loc[20:, "d"] = NAN
-    check = scoring.negative_items(frame, 30)
+    check = item_checks.negative_items(frame, 30)
     assert (check.negative, check.not_judged) == ((), (4,))
     assert check.text.endswith("Fewer than 30 rows or no variation, so not judged: 4.")
-    assert scoring.negative_items(frame, 20).negative == (4,)
+    assert item_checks.negative_items(frame, 20).negative == (4,)
 
 
 def test_an_item_without_variation_is_not_judged():
     frame = pd.DataFrame(agreeing_items(40, 3), columns=list("abc")).assign(d=0.1)
-    assert scoring.negative_items(frame, 30).not_judged == (4,)
+    assert item_checks.negative_items(frame, 30).not_judged == (4,)
 
 
 def test_a_correlation_of_zero_is_not_negative():
     frame = pd.DataFrame({"a": [1, 1, 3, 3], "b": [1, 3, 1, 3]}, dtype=float) / 3
-    assert scoring.negative_items(frame, 4).negative == ()
+    assert item_checks.negative_items(frame, 4).negative == ()
 
 
 # --- stored totals -------------------------------------------------------------------------------------
@@ -523,7 +532,7 @@ def test_a_correlation_of_zero_is_not_negative():
 def test_stored_totals_that_disagree():
     stored = pd.Series([10.0, 12.0, NAN, 5.0, 20.5])
     recomputed = pd.Series([10.0, 11.0, 7.0, NAN, 20.0])
-    result = scoring.rescore_disagreements(stored, recomputed, tolerance=0.5)
+    result = item_checks.rescore_disagreements(stored, recomputed, tolerance=0.5)
     assert (result.rows, result.count) == ((1,), 1)
     assert result.rows_not_recomputed == (3,)
     assert result.n_compared == 3
@@ -534,15 +543,15 @@ def test_blanks_scored_as_zero_are_found():
     raw = pd.DataFrame([[7, 6, 2, 5, 4], [7, 6, 2, 5, NAN], [7, 6, NAN, 5, 4]], columns=list("abcde"))
     stored = pd.Series([28 / 5, (7 + 6 + 6 + 5 + 0) / 5, (7 + 6 + 8 + 5 + 4) / 5])
     recomputed = scoring.score_items(scoring.key_items(raw, KEYS["arm-5"], "raw"), KEYS["arm-5"]).total
-    assert scoring.rescore_disagreements(stored, recomputed, tolerance=0.05).rows == (1, 2)
+    assert item_checks.rescore_disagreements(stored, recomputed, tolerance=0.05).rows == (1, 2)
 
 
 def test_tolerance_is_not_lost_to_rounding_error():
     # 0.4 - 0.3 is 0.10000000000000003 in floating point.
-    result = scoring.rescore_disagreements(pd.Series([0.3]), pd.Series([0.4]), tolerance=0.1)
+    result = item_checks.rescore_disagreements(pd.Series([0.3]), pd.Series([0.4]), tolerance=0.1)
     assert result.count == 0
 
 
 def test_stored_totals_on_other_rows_are_refused():
     with pytest.raises(ValueError, match="same rows"):
-        scoring.rescore_disagreements(pd.Series([1.0]), pd.Series([1.0], index=[5]), tolerance=0.0)
+        item_checks.rescore_disagreements(pd.Series([1.0]), pd.Series([1.0], index=[5]), tolerance=0.0)
