@@ -1,0 +1,636 @@
+"""A small finished study for the tests of the report: every contracted file, with numbers made by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alliance_outcome.analyses.context import AnalysisContext
+from alliance_outcome.analyses.estimates import estimates_frame, write_estimates
+from alliance_outcome.settings import ReportSettings
+
+SETTINGS = ReportSettings(
+    title="Example study",
+    description="Eight hundred sessions that never took place.",
+    outcome_name="CORE-10 severity",
+    outcome_unit="CORE-10 points",
+)
+
+STUDY = {
+    "lag_unit": "attended",
+    "time_trend": "log",
+    "rope": 0.25,
+    "min_therapists_for_claim": 10,
+    "priors": {
+        "intercept_mean": 15.0,
+        "intercept_sd": 10.0,
+        "effect_sd": 2.5,
+        "group_sd": 5.0,
+        "slope_sd": 1.5,
+        "residual_sd": 6.0,
+        "lkj_eta": 2.0,
+    },
+    **SETTINGS.model_dump(),
+}
+
+CONTEXT = {
+    "study_name": "example",
+    "study": STUDY,
+    "sampler": {"engine": "nutpie", "chains": 4, "draws": 1000, "tune": 1000},
+    "seed": 20261120,
+}
+
+VERSIONS = {"python": "3.12.3", "alliance-outcome": "0.1.0", "statsmodels": "0.15.0", "pymc": "6.4.0"}
+
+BENCHMARKS = pd.DataFrame(
+    {"rule": ["ingest", "bayesian"], "seconds": [1.25, 84.0], "max_rss_mb": [210.0, None]}
+)
+
+MODELS = {
+    "multilevel": (
+        "hybrid_three_level",
+        "hybrid_two_level",
+        "hybrid_lag_three_level",
+        "hybrid_lag_two_level",
+    ),
+    "early": ("early_three_level", "early_two_level", "early_last_observed"),
+    "bayesian": ("hybrid_three_level", "early_three_level"),
+}
+COEFFICIENTS = {"client": -0.9, "therapist": -0.3}
+STANDARD_DEVIATIONS = {"client": 0.6, "therapist": 0.5}
+
+
+def write_example(
+    root: Path, *, simulated: bool = True, outcome_rater: str = "client", therapists: int = 24
+) -> Path:
+    """Write the study; with fewer than 10 therapists the therapist level is not established."""
+    for folder in ("tables", "estimates", "figures"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    _write_estimates(root, outcome_rater, therapists)
+    _write_tables(root, outcome_rater, therapists)
+    if simulated:
+        pd.DataFrame(_truth_rows()).to_csv(root / "truth.csv", index=False)
+    return root
+
+
+def levels_of(model: str) -> tuple[str, ...]:
+    """Which levels a model has."""
+    within = () if model.startswith("early") else ("within_client",)
+    if model in ("early_two_level", "early_last_observed", "hybrid_two_level", "hybrid_lag_two_level"):
+        return (*within, "between_client_pooled")
+    return (*within, "between_client", "between_therapist")
+
+
+def role_of(model: str, level: str) -> str:
+    """Which role the design gives a model at a level."""
+    if model == "early_last_observed":
+        return "sensitivity"
+    if level == "within_client":
+        return "comparator"
+    return "primary" if model == "early_three_level" else "secondary"
+
+
+def interval_row(estimate: float, std_error: float, engine: str) -> dict[str, Any]:
+    """The columns that say how sure an estimate is, by hand: two standard errors either side."""
+    row = {
+        "estimate": estimate,
+        "std_error": std_error,
+        "ci_low": estimate - 2 * std_error,
+        "ci_high": estimate + 2 * std_error,
+        "ci_level": 0.95,
+        "engine": engine,
+    }
+    if engine == "nutpie":
+        return row | {
+            "ci_kind": "equal_tailed",
+            "se_kind": None,
+            "quantity_kind": "mcmc",
+            "r_hat": 1.002,
+            "ess_bulk": 2100.0,
+            "ess_tail": 1900.0,
+            "mcse_mean": 0.004,
+            "n_draws": 4000,
+            "prob_direction": 0.97,
+        }
+    return row | {
+        "ci_kind": "wald_t",
+        "se_kind": "model",
+        "df": 41.5,
+        "df_method": "satterthwaite",
+        "statistic": estimate / std_error,
+        "p_value": 0.012,
+        "quantity_kind": "deterministic",
+    }
+
+
+def _base(analysis: str, model: str, level: str, outcome_rater: str, therapists: int) -> dict[str, Any]:
+    """The columns that every estimate of the example shares."""
+    three = "three" in model
+    return {
+        "study": "example",
+        "analysis": analysis,
+        "model": model,
+        "role": role_of(model, level),
+        "means": "manifest",
+        "outcome": "severity_core_10_client",
+        "outcome_rater": outcome_rater,
+        "scale": "total",
+        "level": level,
+        "lag": None if model.startswith("early") else 1,
+        "lag_unit": "attended",
+        "residual": "independent",
+        "detrended": "none",
+        "missing_method": "available rows (MAR)",
+        "unit": "CORE-10 points",
+        "n_sessions": None if model.startswith("early") else 1204,
+        "n_clients": 120,
+        "n_therapists": therapists if three else None,
+    }
+
+
+def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
+    """Write the five estimates files."""
+    contrast: list[dict[str, Any]] = []
+    for analysis, models in MODELS.items():
+        rows: list[dict[str, Any]] = []
+        engine = "nutpie" if analysis == "bayesian" else "mixedlm"
+        for model in models:
+            rows += _model_rows(analysis, model, engine, outcome_rater, therapists)
+            contrast += _contrast_rows(model, engine, outcome_rater, therapists)
+        write_estimates(estimates_frame(rows), root / "estimates" / f"{analysis}.csv")
+    write_estimates(estimates_frame(contrast), root / "estimates" / "contrast.csv")
+    write_estimates(
+        estimates_frame(_agreement_rows(outcome_rater, therapists)), root / "estimates" / "agreement.csv"
+    )
+
+
+def _model_rows(
+    analysis: str, model: str, engine: str, outcome_rater: str, therapists: int
+) -> Iterable[dict]:
+    """Write the coefficients of one model, joint and with single raters, and its variances."""
+    terms = ["Intercept", "severity_first"] + ([] if model.startswith("early") else ["time"])
+    terms += ["outcome_before"] if "lag" in model else []
+    for number, term in enumerate(terms):
+        yield (
+            _base(analysis, model, None, outcome_rater, therapists)
+            | interval_row(0.5 + number, 0.2, engine)
+            | {
+                "row_id": f"{model}.unique.{term}",
+                "estimand": "unique",
+                "term": term,
+            }
+        )
+    for level in levels_of(model):
+        for rater, coefficient in COEFFICIENTS.items():
+            for estimand in ("unique",) if engine == "nutpie" else ("unique", "total"):
+                term = f"alliance_{rater}_{level}"
+                yield (
+                    _base(analysis, model, level, outcome_rater, therapists)
+                    | interval_row(coefficient * (1.2 if estimand == "total" else 1.0), 0.25, engine)
+                    | {
+                        "row_id": f"{model}.{estimand}.{rater}.{term}",
+                        "estimand": estimand,
+                        "rater": rater,
+                        "term": term,
+                    }
+                )
+    for term in ("var(client: Intercept)", "var(residual)"):
+        yield _base(analysis, model, None, outcome_rater, therapists) | {
+            "row_id": f"{model}.unique.{term}",
+            "estimand": "unique",
+            "engine": engine,
+            "term": term,
+            "estimate": 12.5,
+        }
+
+
+def _contrast_rows(model: str, engine: str, outcome_rater: str, therapists: int) -> Iterable[dict]:
+    """Write the contrast of one model: coefficients, D, D with uncertain SDs and |β_C| − |β_T|."""
+    standardised = {rater: COEFFICIENTS[rater] * STANDARD_DEVIATIONS[rater] for rater in COEFFICIENTS}
+    for level in levels_of(model):
+        base = _base("contrast", model, level, outcome_rater, therapists)
+        prefix = f"{model}.{engine}.{level}"
+        refused = level == "between_therapist" and therapists < 10
+        if refused:
+            yield base | {
+                "row_id": f"{prefix}.difference",
+                "engine": engine,
+                "estimand": "unique",
+                "term": "difference",
+                "rater": "client",
+                "rater_b": "therapist",
+                "status": "not_established",
+                "reason": f"{therapists} therapists are fewer than the 10 that a claim needs",
+            }
+            continue
+        for estimand in ("unique",) if engine == "nutpie" else ("unique", "total"):
+            for rater, value in standardised.items():
+                yield (
+                    base
+                    | interval_row(value, 0.12, engine)
+                    | {
+                        "row_id": f"{prefix}.{estimand}.{rater}",
+                        "estimand": estimand,
+                        "rater": rater,
+                        "term": "coefficient_standardised",
+                    }
+                )
+            difference = standardised["client"] - standardised["therapist"]
+            sizes = abs(standardised["client"]) - abs(standardised["therapist"])
+            pair = {"estimand": estimand, "rater": "client", "rater_b": "therapist"}
+            for term, value, error in (
+                ("difference", difference, 0.15),
+                ("difference_sd_uncertain", difference, 0.17),
+                ("absolute_difference", sizes, 0.15),
+            ):
+                yield (
+                    base
+                    | interval_row(value, error, engine)
+                    | pair
+                    | {
+                        "row_id": f"{prefix}.{estimand}.{term}",
+                        "term": term,
+                    }
+                )
+        if engine == "mixedlm":
+            yield (
+                base
+                | interval_row(difference, 0.19, engine)
+                | {
+                    "row_id": f"{prefix}.difference.CR3",
+                    "estimand": "unique",
+                    "rater": "client",
+                    "rater_b": "therapist",
+                    "term": "difference",
+                    "se_kind": "CR3",
+                }
+            )
+
+
+def _agreement_rows(outcome_rater: str, therapists: int) -> Iterable[dict]:
+    """Write correlations at three levels and a mean difference."""
+    for level, estimate in (("within_client", 0.21), ("between_client", 0.36), ("between_therapist", 0.1)):
+        yield (
+            _base("agreement", "agreement", level, outcome_rater, therapists)
+            | interval_row(estimate, 0.08, "moments")
+            | {
+                "row_id": f"correlation.{level}",
+                "term": "correlation",
+                "rater": "client",
+                "rater_b": "therapist",
+            }
+        )
+    yield (
+        _base("agreement", "agreement", None, outcome_rater, therapists)
+        | interval_row(0.42, 0.06, "moments")
+        | {
+            "row_id": "mean_difference",
+            "term": "mean_difference",
+            "rater": "client",
+            "rater_b": "therapist",
+            "unit": "points of the rating",
+        }
+    )
+
+
+def _truth_rows() -> Iterable[dict]:
+    """Write the truth of the three-level models' contrasts."""
+    for model in ("hybrid_three_level", "early_three_level"):
+        for level in levels_of(model):
+            shared = {"row_id": f"{model}.{level}", "model": model, "estimand": "unique", "level": level}
+            shared |= {"unit": "CORE-10 points", "pseudo_true_se": 0.01, "note": ""}
+            for rater, value in (("client", -0.5), ("therapist", -0.2)):
+                yield shared | {
+                    "rater": rater,
+                    "rater_b": None,
+                    "term": "coefficient_standardised",
+                    "generating_value": value,
+                    "pseudo_true_value": value * 0.9,
+                }
+            yield shared | {
+                "rater": "client",
+                "rater_b": "therapist",
+                "term": "difference",
+                "generating_value": -0.3,
+                "pseudo_true_value": -0.27,
+            }
+
+
+def _write_tables(root: Path, outcome_rater: str, therapists: int) -> None:
+    """Write every table and JSON file."""
+    for name, rows in _tables(therapists).items():
+        pd.DataFrame(rows).to_csv(root / "tables" / f"{name}.csv", index=False)
+    design_context(outcome_rater).write(root / "tables" / "design.json")
+    answer = {
+        "sentence": "Within clients the two views are not distinguished: D = −0.39, 95 % interval −0.69 to −0.09.",
+        "status": "ok",
+        "verdict": "client",
+        "level": "within_client",
+        "model": "hybrid_three_level",
+        "engine": "mixedlm",
+        "estimate": -0.39,
+        "ci_low": -0.69,
+        "ci_high": -0.09,
+        "ci_level": 0.95,
+        "notes": ["This rests on the hybrid comparator until panel models exist."],
+    }
+    (root / "tables" / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
+
+
+def design_context(outcome_rater: str = "client", *, commensurate: bool = True) -> AnalysisContext:
+    """What the design stage resolved: both rate after the session, severity is taken before it."""
+    return AnalysisContext(
+        study="example",
+        outcome="severity_core_10_client",
+        outcome_rater=outcome_rater,
+        unit="CORE-10 points",
+        raters=("client", "therapist"),
+        has_therapists=True,
+        lag_unit="attended",
+        timing={"alliance_client": "after", "alliance_therapist": "after", "severity": "before"},
+        timing_sentences=(
+            "Alliance rated by the client after a session is paired with severity taken before the next held session.",
+            "Alliance rated by the therapist after a session is paired with severity taken before "
+            "the next held session.",
+        ),
+        commensurate=commensurate,
+        trend=("time",),
+        hybrid_covariates=(),
+        early_covariates=(),
+        early_outcome="end",
+        early_fixed_session=None,
+        adjustment="first severity, log trend over sessions",
+        warnings=("The severity form asks about the last 7 days: not temporally separated.",),
+    )
+
+
+def _tables(therapists: int) -> dict[str, list[dict[str, Any]]]:
+    """The CSV tables, by name."""
+    return {
+        "data_flow_ingest": [
+            {"order": 1}
+            | _flow("ingest", "read", "Rows read from the session file", 1500, 150, therapists + 1, 0),
+            {"order": 2}
+            | _flow(
+                "ingest",
+                "therapist_change",
+                "Clients who changed therapist left out",
+                1400,
+                140,
+                therapists,
+                100,
+            ),
+        ],
+        "data_flow_design": [
+            _flow("hybrid", "held", "Held sessions", 1400, 140, therapists, 0),
+            _flow(
+                "hybrid",
+                "outcome",
+                "Pairs of an alliance rating and the next severity",
+                1204,
+                120,
+                therapists,
+                196,
+            ),
+            _flow(
+                "early",
+                "early",
+                "Clients with an early alliance and an end assessment",
+                110,
+                110,
+                therapists,
+                30,
+            ),
+        ],
+        "announcements": [
+            {
+                "kind": "flipped",
+                "file": "sessions",
+                "column": "ors",
+                "n": 1400,
+                "text": "ORS turned: higher = worse",
+            },
+            {
+                "kind": "unverified_key",
+                "file": "",
+                "column": "wai_sr",
+                "n": "",
+                "text": "wai-sr: key from memory",
+            },
+        ],
+        "measures": [
+            _measure("alliance_client", "alliance", "client", "wai-sr", "WAI-SR (client)", 1, 5, "after"),
+            _measure(
+                "alliance_therapist", "alliance", "therapist", "wai-sr", "WAI-SR (therapist)", 1, 5, "after"
+            ),
+            _measure("severity_core_10_client", "severity", "client", "core-10", "CORE-10", 0, 40, "before"),
+        ],
+        "checks_ingest": [
+            {
+                "stage": "ingest",
+                "name": "in_range",
+                "passed": True,
+                "value": 0,
+                "limit": 0,
+                "text": "All in range",
+            },
+        ],
+        "checks_multilevel": [
+            {
+                "stage": "multilevel",
+                "name": "converged",
+                "passed": False,
+                "value": 1,
+                "limit": 0,
+                "text": "One singular",
+            },
+            {
+                "stage": "multilevel",
+                "name": "rope",
+                "passed": "",
+                "value": "",
+                "limit": "",
+                "text": "No ROPE given",
+            },
+        ],
+        "scales_multilevel": _scale_rows("hybrid_three_level"),
+        "scales_early": _scale_rows("early_three_level"),
+        "description": [
+            {
+                "column": column,
+                "construct": column.split("_")[0],
+                "rater": column.split("_")[-1],
+                "n_ratings": 1204,
+                "n_clients": 120,
+                "mean": mean,
+                "sd": 0.8,
+                "sd_within_client": 0.5,
+                "sd_between_client": 0.6,
+                "sd_between_therapist": 0.3,
+                "icc_client": 0.44,
+                "icc_therapist": 0.08,
+                "share_missing": 0.11,
+                "share_at_top": 0.04,
+                "low": 1.2,
+                "high": 5.0,
+            }
+            for column, mean in (
+                ("alliance_client", 3.9),
+                ("alliance_therapist", 3.5),
+                ("severity_core_10_client", 14.2),
+            )
+        ],
+        "sample": [
+            {"quantity": name, "value": value}
+            for name, value in (
+                ("n_clients", 120),
+                ("n_therapists", therapists),
+                ("n_sessions_held", 1404),
+                ("sessions_per_client_min", 3),
+                ("sessions_per_client_median", 9.5),
+                ("sessions_per_client_max", 24),
+                ("therapists_with_one_client", 2),
+            )
+        ],
+        "participants": [
+            {
+                "level": "client",
+                "variable": "gender",
+                "category": "woman",
+                "n": 80,
+                "share": 0.67,
+                "suppressed": False,
+            },
+            {
+                "level": "client",
+                "variable": "gender",
+                "category": "other",
+                "n": "",
+                "share": "",
+                "suppressed": True,
+            },
+        ],
+        "missingness": [
+            {
+                "column": column,
+                "rater": column.split("_")[-1],
+                "session": session,
+                "n_held": 120 - 5 * session,
+                "n_rated": 100 - 5 * session,
+                "share_rated": 0.95 - 0.02 * session - drop,
+            }
+            for column, drop in (
+                ("alliance_client", 0),
+                ("alliance_therapist", 0.1),
+                ("severity_core_10_client", 0.05),
+            )
+            for session in range(1, 13)
+        ],
+        "trajectories": [
+            {
+                "column": column,
+                "session": session,
+                "n": 120 - 5 * session,
+                "mean": start + slope * math.log(session),
+                "sd": spread,
+                "q25": start + slope * math.log(session) - 0.7 * spread,
+                "q75": start + slope * math.log(session) + 0.7 * spread,
+            }
+            for column, start, slope, spread in (
+                ("alliance_client", 3.7, 0.2, 0.6),
+                ("alliance_therapist", 3.4, 0.15, 0.5),
+                ("severity_core_10_client", 18.0, -2.5, 5.0),
+            )
+            for session in range(1, 13)
+        ],
+        "collinearity": [
+            {
+                "analysis": analysis,
+                "level": level,
+                "rater": "client",
+                "rater_b": "therapist",
+                "correlation": correlation,
+                "variance_inflation": 1 / (1 - correlation**2),
+            }
+            for analysis, level, correlation in (
+                ("hybrid", "within_client", 0.21),
+                ("early", "between_client", 0.36),
+            )
+        ],
+        "predictive": [
+            {
+                "check": check,
+                "statistic": statistic,
+                "observed": observed,
+                "q05": observed - width,
+                "q50": observed + 0.1 * width,
+                "q95": observed + width,
+                "p_value": 0.4,
+                "text": "",
+            }
+            for check, width in (("prior", 20.0), ("posterior", 0.5))
+            for statistic, observed in (("mean", 14.2), ("sd", 6.1), ("share at the floor", 0.02))
+        ],
+    }
+
+
+def _scale_rows(model: str) -> list[dict[str, Any]]:
+    """The standard deviations of a model's levels."""
+    return [
+        {
+            "level": level,
+            "rater": rater,
+            "measure": f"alliance_{rater}",
+            "sd": sd,
+            "degrees_of_freedom": 96,
+            "model": model,
+            "estimand": "unique",
+            "raters": "client+therapist",
+        }
+        for level in levels_of(model)
+        for rater, sd in STANDARD_DEVIATIONS.items()
+    ]
+
+
+def _flow(stage: str, step: str, text: str, rows: int, clients: int, therapists: int, removed: int) -> dict:
+    """One row of the data flow."""
+    return {
+        "stage": stage,
+        "step": step,
+        "text": text,
+        "n_rows": rows,
+        "n_clients": clients,
+        "n_therapists": therapists,
+        "n_removed": removed,
+    }
+
+
+def _measure(
+    column: str, construct: str, rater: str, instrument: str, title: str, low: float, high: float, timing: str
+) -> dict[str, Any]:
+    """One row of the table of measures."""
+    return {
+        "measure": column,
+        "column": column,
+        "construct": construct,
+        "rater": rater,
+        "instrument": instrument,
+        "title": title,
+        "low": low,
+        "high": high,
+        "direction": "higher_is_better" if construct == "alliance" else "higher_is_worse",
+        "flipped": False,
+        "timing": timing,
+        "recall_days": "",
+        "verified": instrument != "wai-sr",
+        "form": instrument,
+        "from": "items",
+        "scale_unit": "points",
+        "n_rated": 1204,
+        "source": "",
+    }

@@ -1,0 +1,321 @@
+"""The report as a document: complete, self-contained, accessible, and careful with its words."""
+
+import itertools
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from report_example import BENCHMARKS, CONTEXT, SETTINGS, VERSIONS, write_example
+
+from alliance_outcome.analyses.estimates import read_estimates, write_estimates
+from alliance_outcome.errors import StudyError
+from alliance_outcome.report.figures import draw_figures, draw_truth_figure
+from alliance_outcome.report.render import render_report
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Document(HTMLParser):
+    """Collect elements with their attributes and texts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes), [*self.open]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes), [*self.open]))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"{tag} closes something else"
+
+    def handle_data(self, data):
+        if not {"style", "svg"} & set(self.open):
+            self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes, _ in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = write_example(tmp_path_factory.mktemp("study"))
+    draw_figures(root, root / "figures", SETTINGS)
+    draw_truth_figure(root, root / "figures", SETTINGS)
+    return root
+
+
+def render(root, drawn, *, simulated=True, benchmarks=BENCHMARKS, settings=SETTINGS):
+    return render_report(
+        root,
+        drawn / "figures",
+        settings,
+        simulated=simulated,
+        versions=VERSIONS,
+        benchmarks=benchmarks,
+        context=CONTEXT,
+    )
+
+
+@pytest.fixture(scope="module")
+def html(study):
+    return render(study, study)
+
+
+@pytest.fixture(scope="module")
+def document(html):
+    return Document(html)
+
+
+def part(html, name):
+    return re.search(rf'<section id="{name}".*?(?=<section id="|</main>)', html, re.DOTALL).group()
+
+
+def plain(html):
+    return " ".join(Document(f"<div>{re.sub(r'<svg.*?</svg>', '', html, flags=re.DOTALL)}").text.split())
+
+
+def test_sections_stand_in_their_order(document):
+    ids = [attributes["id"] for attributes in document.all("section") if "id" in attributes]
+    assert ids == [
+        "answer",
+        "data-flow",
+        "description",
+        "agreement",
+        "models",
+        "diagnostics",
+        "truth",
+        "limits",
+        "methods",
+        "software",
+        "cost",
+        "references",
+    ]
+
+
+def test_the_answer_comes_first(html):
+    text = plain(part(html, "answer"))
+    assert text.startswith("The answer Within clients the two views are not distinguished")
+    assert "This rests on the hybrid comparator until panel models exist." in text
+
+
+def test_nothing_is_loaded_from_anywhere(html, document):
+    assert "default-src 'none'" in html
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _, _ in document.elements}
+    assert "@import" not in html
+    assert all(match.startswith("#") for match in re.findall(r"url\(([^)]+)\)", html))
+    links = [attributes["href"] for attributes in document.all("a")]
+    assert all(link.startswith(("#", "https://doi.org/10.")) for link in links)
+
+
+def test_the_document_is_accessible(document):
+    assert document.all("html")[0]["lang"] == "en"
+    ids = [attributes["id"] for _, attributes, _ in document.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {
+        attributes["href"][1:] for attributes in document.all("a") if attributes["href"].startswith("#")
+    } <= set(ids)
+    assert [tag for tag, _, _ in document.elements].count("h1") == 1
+    labelled = [
+        attributes["aria-labelledby"]
+        for _, attributes, _ in document.elements
+        if "aria-labelledby" in attributes
+    ]
+    assert {name for names in labelled for name in names.split()} <= set(ids)
+    assert document.all("table")
+    assert len(document.all("caption")) == len(document.all("table"))
+    assert all(attributes.get("scope") in {"col", "row", "rowgroup"} for attributes in document.all("th"))
+    assert all(attributes.get("role") == "img" for attributes in document.all("svg"))
+
+
+def test_every_table_scrolls_in_its_own_box(document):
+    boxes = [attributes for attributes in document.all("div") if attributes.get("class") == "table-box"]
+    assert len(boxes) == len(document.all("table"))
+    assert all(attributes["tabindex"] == "0" and attributes["role"] == "region" for attributes in boxes)
+
+
+def test_headings_descend_one_level_at_a_time(document):
+    levels = [int(tag[1]) for tag, _, _ in document.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_simulated_data_are_named_on_every_page(html, document):
+    # The banner is a table header in print, and a table header is what repeats on every printed page.
+    assert "Simulated data" in document.text
+    _, _, parents = next(element for element in document.elements if element[1].get("class") == "banner")
+    assert parents == ["html", "body", "div"]
+    style = re.search(r"@media print \{(.*)\n\}", html, re.DOTALL).group(1)
+    assert re.search(r"\.banner \{\s*display: table-header-group;", style)
+
+
+def test_real_data_carry_no_banner_and_no_truth(study, tmp_path):
+    html = render(write_example(tmp_path, simulated=False), study, simulated=False, benchmarks=None)
+    assert "Simulated data" not in html
+    assert '<section id="truth"' not in html
+    assert '<section id="cost"' not in html
+
+
+def test_truth_stands_beside_the_estimates(html):
+    text = plain(part(html, "truth"))
+    assert re.search(r"Client: alliance, per SD REML yes −0\.50 −0\.45 −0\.54 \[−0\.78, −0\.30\]", text)
+
+
+def test_too_few_therapists_are_suppressed_with_the_reason(study, tmp_path):
+    root = write_example(tmp_path, therapists=8)
+    html = render(root, study)
+    answer = plain(part(html, "answer"))
+    assert "not established" in answer.split("Between therapists: early alliance")[1][:120]
+    assert "8 therapists are fewer than the 10 that a claim needs" in plain(part(html, "models"))
+    assert "nothing is claimed between therapists" in plain(part(html, "limits"))
+
+
+def test_refused_rows_are_shown_with_their_reason(study, tmp_path):
+    root = write_example(tmp_path)
+    path = root / "estimates" / "multilevel.csv"
+    rows = read_estimates(path)
+    lag = rows["model"] == "hybrid_lag_two_level"
+    rows.loc[lag, ["status", "reason"]] = ["refused", "the schedule is too sparse for a lag"]
+    write_estimates(rows, path)
+    text = plain(part(render(root, study), "models"))
+    assert "the schedule is too sparse for a lag" in text.split("Refused or not established")[1]
+
+
+def test_between_coefficients_of_session_models_are_not_said_to_predict(html):
+    for name in ("answer", "models", "agreement", "description"):
+        text = plain(part(html, name))
+        assert "predict" not in text.lower(), name
+    assert "concurrent differences over the whole of therapy" in plain(part(html, "models"))
+
+
+def test_a_session_model_between_clients_is_called_concurrent_in_the_answer(study, tmp_path):
+    root = write_example(tmp_path)
+    path = root / "estimates" / "contrast.csv"
+    rows = read_estimates(path)
+    write_estimates(rows[rows["model"].str.startswith("hybrid")], path)
+    text = plain(part(render(root, study), "answer"))
+    assert (
+        "Between clients of one therapist: session to session, three levels (concurrent differences" in text
+    )
+
+
+def test_a_shared_rater_is_warned_of_only_where_there_is_one(html, study, tmp_path):
+    assert "common method variance" in plain(part(html, "limits"))
+    other = render(write_example(tmp_path, outcome_rater="observer"), study)
+    assert "common method variance" not in plain(part(other, "limits"))
+
+
+def test_data_flow_shows_what_was_kept_and_removed(html):
+    text = plain(part(html, "data-flow"))
+    assert "1,400 rows, 140 clients and 24 therapists" in text
+    assert "100 rows removed" in text
+    assert "ORS turned: higher = worse" in text
+
+
+def test_checks_are_badges_with_words_and_symbols(html):
+    text = plain(part(html, "diagnostics"))
+    assert "3 checks: 1 passed, 1 failed, 1 not applicable" in text
+    assert "✗ failed One singular (value 1, limit 0)" in text
+    assert "✓ passed All in range" in text
+    assert "○ not applicable No ROPE given" in text
+
+
+def test_suppressed_cells_stay_suppressed(html):
+    text = plain(part(html, "description"))
+    assert "woman 80 67 %" in text
+    assert "other suppressed –" in text
+
+
+def test_versions_costs_and_sources_are_listed(html):
+    assert "statsmodels 0.15.0" in plain(part(html, "software"))
+    assert "Bayesian 84.0 –" in plain(part(html, "cost"))
+    references = plain(part(html, "references"))
+    assert "Kruschke, 2021. doi:10.1038/s41562-021-01177-7" in references
+
+
+def test_a_rendering_is_reproducible(html, tmp_path):
+    root = write_example(tmp_path)
+    draw_figures(root, root / "figures", SETTINGS)
+    draw_truth_figure(root, root / "figures", SETTINGS)
+    assert render(root, root) == html
+
+
+def test_texts_of_the_study_file_are_escaped(study):
+    settings = SETTINGS.model_copy(update={"title": "<script>alert(1)</script>", "preregistration": "10.1/x"})
+    html = render(study, study, settings=settings)
+    assert "<script>" not in html
+    assert 'href="https://doi.org/10.1/x"' in html
+
+
+@pytest.mark.parametrize("missing", ["tables/answer.json", "tables/sample.csv", "estimates/contrast.csv"])
+def test_an_unfinished_study_is_refused(study, tmp_path, missing):
+    root = write_example(tmp_path)
+    (root / missing).unlink()
+    with pytest.raises(StudyError, match="does not exist -> run the study again"):
+        render(root, study)
+
+
+def test_a_study_with_one_rater_is_told_why_there_is_no_contrast(tmp_path):
+    root = write_example(tmp_path)
+    path = root / "estimates" / "contrast.csv"
+    refused = (
+        read_estimates(path)
+        .iloc[[0]]
+        .assign(
+            level=pd.NA,
+            model=pd.NA,
+            engine=pd.NA,
+            term="difference",
+            status="refused",
+            reason="alliance is rated by the client only; a contrast needs two raters",
+        )
+    )
+    write_estimates(refused, path)
+    draw_figures(root, root / "figures", SETTINGS)
+    draw_truth_figure(root, root / "figures", SETTINGS)
+    html = render(root, root)
+    assert "alliance is rated by the client only" in plain(part(html, "answer"))
+
+
+def test_truth_without_pseudo_true_values_still_shows_what_generated_the_data(study, tmp_path):
+    root = write_example(tmp_path)
+    path = root / "truth.csv"
+    truth = pd.read_csv(path)
+    kept = truth[truth["model"] == "early_three_level"]
+    kept.assign(model=None, pseudo_true_value=None, pseudo_true_se=None, note="No values are stored.").to_csv(
+        path
+    )
+    text = plain(part(render(root, study), "truth"))
+    assert "Client: alliance, per SD REML −0.50 −0.54 [−0.78, −0.30]" in text
+    assert "No values are stored." in text
+
+
+def test_announcements_of_each_item_are_said_once(study, tmp_path):
+    root = write_example(tmp_path)
+    pd.DataFrame(
+        {
+            "kind": "missing_code",
+            "file": "sessions",
+            "column": ["core_01", "core_02"],
+            "n": [182, 18],
+            "text": ["182 cells read as missing.", "18 cells read as missing."],
+        }
+    ).to_csv(root / "tables" / "announcements.csv", index=False)
+    text = plain(part(render(root, study), "data-flow"))
+    assert "core_01 to core_02 (2 columns) Cells read as missing. 200" in text
+
+
+def test_checks_name_models_as_the_tables_do(study, tmp_path):
+    root = write_example(tmp_path)
+    path = root / "tables" / "checks_multilevel.csv"
+    text = "hybrid_two_level.joint: 2 of 2 optimiser runs converged"
+    pd.read_csv(path).assign(text=text).to_csv(path, index=False)
+    assert "Session to session, two levels, all raters: 2 of 2" in plain(
+        part(render(root, study), "diagnostics")
+    )

@@ -1,0 +1,195 @@
+"""The pieces that sections are made of; the template knows how each kind looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+from markupsafe import Markup
+
+from alliance_outcome.report.captions import Caption
+from alliance_outcome.report.figure_files import Figure
+from alliance_outcome.report.formatting import is_absent, number, sentence_case
+from alliance_outcome.report.inline_svg import inline_svg
+from alliance_outcome.report.labels import name_terms, stage_label, words
+from alliance_outcome.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; ``lead`` sets it large, ``note`` small."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    style: Literal["", "lead", "note"] = ""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    kind: ClassVar[str] = "heading"
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    kind: ClassVar[str] = "bullets"
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A list of terms with what they mean."""
+
+    kind: ClassVar[str] = "terms"
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A box that nobody should overlook."""
+
+    kind: ClassVar[str] = "notice"
+    title: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableBlock:
+    """A table in a box of its own that scrolls when the page is narrow."""
+
+    kind: ClassVar[str] = "table"
+    table: Table
+
+
+@dataclass(frozen=True)
+class FigureBlock:
+    """A figure with its caption, or the reason why it is missing."""
+
+    kind: ClassVar[str] = "figure"
+    name: str
+    caption: Caption
+    alt: str
+    svg: Markup | None
+
+    @classmethod
+    def of(cls, figure: Figure) -> FigureBlock:
+        """Load a figure that was drawn."""
+        return cls(figure.name, figure.caption, figure.alt, inline_svg(figure) if figure.drawn else None)
+
+
+@dataclass(frozen=True)
+class FlowStep:
+    """One step of the data flow: what was kept, and what was taken away at it."""
+
+    text: str
+    kept: str
+    removed: str
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The data flow as a column of boxes, stage by stage."""
+
+    kind: ClassVar[str] = "flow"
+    stages: tuple[tuple[str, tuple[FlowStep, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Badge:
+    """One check: its state in a word and a symbol, never in colour alone."""
+
+    state: Literal["passed", "failed", "not applicable"]
+    text: str
+    detail: str
+
+    @property
+    def symbol(self) -> str:
+        """Return the symbol of the state."""
+        return {"passed": "✓", "failed": "✗", "not applicable": "○"}[self.state]
+
+
+@dataclass(frozen=True)
+class Badges:
+    """The checks of one stage, failed ones first."""
+
+    kind: ClassVar[str] = "badges"
+    title: str
+    badges: tuple[Badge, ...]
+
+
+Block = Text | Heading | Bullets | Terms | Notice | TableBlock | FigureBlock | Flow | Badges
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report.
+
+    Parameters
+    ----------
+    name : str
+        Anchor.
+    title : str
+        Heading.
+    blocks : tuple of Block
+        Contents in order.
+    """
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...] = field(default=())
+
+
+def table_blocks(tables: Sequence[Table]) -> list[TableBlock]:
+    """Wrap tables, leaving out those without rows."""
+    return [TableBlock(table) for table in tables if table.rows]
+
+
+_STATES = {"true": "passed", "false": "failed"}
+
+
+def badge_groups(checks: pd.DataFrame) -> list[Badges]:
+    """Turn checks into badges, one group per stage.
+
+    Parameters
+    ----------
+    checks : DataFrame
+        Columns ``stage, name, passed, value, limit, text``; an empty ``passed`` means not applicable.
+
+    Returns
+    -------
+    list of Badges
+        In the order in which stages appear; within a stage failed checks come first.
+    """
+    groups = []
+    for stage, rows in checks.groupby("stage", sort=False):
+        badges = [_badge(row) for row in rows.to_dict("records")]
+        badges.sort(key=lambda badge: ("failed", "passed", "not applicable").index(badge.state))
+        groups.append(Badges(stage_label(stage), tuple(badges)))
+    return groups
+
+
+def _badge(row: dict[str, Any]) -> Badge:
+    """Turn one check into a badge."""
+    state = "not applicable" if is_absent(row["passed"]) else _STATES[str(row["passed"]).lower()]
+    text = (
+        sentence_case(words(row["name"]))
+        if is_absent(row["text"])
+        else sentence_case(name_terms(row["text"]))
+    )
+    known = [f"{name} {_value(row[name])}" for name in ("value", "limit") if not is_absent(row[name])]
+    return Badge(state, text, ", ".join(known))
+
+
+def _value(text: str) -> str:
+    """Write a value or limit of a check: numbers rounded, anything else as it is."""
+    try:
+        value = float(text)
+    except ValueError:
+        return str(text)
+    return number(value, 0 if value.is_integer() else 3)

@@ -1,0 +1,143 @@
+"""What stands under each figure: how to read it, how it was made, and when it misleads.
+
+The same texts are the captions of Snakemake's own report (``workflow/report/<figure>.rst``); a test holds the two
+together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The caption of a figure.
+
+    Parameters
+    ----------
+    title : str
+        Short title.
+    read : str
+        How to read the figure.
+    made : str
+        How it was made; what a run adds (levels of intervals, numbers of units) is appended.
+    misleads : str
+        When it misleads.
+    """
+
+    title: str
+    read: str
+    made: str
+    misleads: str
+
+    def with_detail(self, detail: str) -> Caption:
+        """Return the caption with what a run adds to ``made``."""
+        return Caption(self.title, self.read, f"{self.made} {detail}".strip(), self.misleads)
+
+
+CAPTIONS = {
+    "contrast": Caption(
+        "Whose view counts for more, at each level",
+        "A black diamond is the difference D: the client's standardised coefficient minus the "
+        "therapist's. Coefficients "
+        "are the change in severity that goes with a rating one standard deviation higher, so negative means less "
+        "severity. A diamond left of zero favours the client's view, right of zero the therapist's, provided that the "
+        "favoured coefficient itself is negative. Where the line through a diamond crosses zero, the data do not tell "
+        "the two raters apart.",
+        "Both raters are in one model, so each coefficient is what one rater adds to the other. Standard deviations "
+        "are those of the level in question, on the rows of that model, and are held fixed.",
+        "Compare D with zero, not one rater's interval with the other's: two intervals may overlap although D is "
+        "clear, and one may exclude zero although D is not. Differences between clients over the whole of therapy "
+        "include later sessions and later severity. Means of few sessions pull the between-client "
+        "and between-therapist "
+        "coefficients towards the level below.",
+    ),
+    "coefficients": Caption(
+        "Alliance coefficients across models",
+        "Each line of numbers is one coefficient in one model, with its interval beneath; colour and symbol say whose "
+        "rating it is. Left of zero: higher ratings go with less severity. Compare the same rater down a block to see "
+        "how much the answer depends on the model.",
+        "Raw coefficients, per point of the rater's own scale, from every model that was fitted, both raters in one "
+        "model.",
+        "Points of different scales are not comparable between raters; the contrast figure uses "
+        "standard deviations for "
+        "that. Models that contain the previous severity answer another question, and their within-client "
+        "coefficients are biased towards zero in short series.",
+    ),
+    "trajectories": Caption(
+        "Alliance and severity over sessions",
+        "The line is the mean of the clients rated at that session, the band holds the middle half of them.",
+        "Only sessions rated for at least 10 clients are shown, and never a single client.",
+        "Clients who leave therapy drop out of the later means, so a line may rise because some clients left and not "
+        "because anybody changed. The middle half describes clients; it is not an interval for the mean.",
+    ),
+    "missingness": Caption(
+        "Ratings present, by session and rater",
+        "Each line is the share of held sessions at which that rating exists; the grey numbers count "
+        "the sessions held.",
+        "Held sessions are the denominator: a session that never took place is not missing. Only sessions held with at "
+        "least 10 clients are shown.",
+        "A high share says nothing about whether the missing ratings differ from the present ones.",
+    ),
+    "agreement": Caption(
+        "Agreement of the raters",
+        "Each symbol is a correlation of the two raters with its interval: within clients (do they move together from "
+        "session to session?), between clients, and between therapists. Right of zero they agree, at 1 perfectly.",
+        "Correlations come from the deviations and means that enter the models.",
+        "Correlation is not sameness: raters may correlate perfectly and differ by a constant, which is the mean "
+        "difference given with the table. Few sessions per client, and few therapists, make "
+        "correlations of means noisy.",
+    ),
+    "predictive": Caption(
+        "What the Bayesian model expects against what was observed",
+        "Each line is a summary of the data; the grey bar is the range that the model expects and "
+        "the cross is what was "
+        "observed. A cross far outside the bar means that the model does not reproduce that feature.",
+        "Each bar is the middle 90 % of simulated data sets, rescaled so that the median is 0 and the bar's half-width "
+        "is 1; the numbers at the right are in the original units.",
+        "The check before the data only asks whether the priors allow what is plausible: bars far wider than the data "
+        "are harmless, bars that miss it are not. The check after the data uses the data twice and "
+        "is therefore lenient.",
+    ),
+    "truth": Caption(
+        "What generated the data against what was estimated",
+        "The study is simulated, so the answer is known. The star is the value that generated the data, the vertical "
+        "tick is the pseudo-true value: what this model finds with endless data. Intervals should hold the tick about "
+        "as often as their level says.",
+        "Pseudo-true values come from very large simulated studies analysed with manifest means, as in the models.",
+        "A model may miss the star in every sample and still be computed correctly: star and tick "
+        "differ wherever means "
+        "of few sessions stand for a client or therapist. One data set shows neither bias nor coverage.",
+    ),
+    "timing": Caption(
+        "Which rating is paired with which severity",
+        "Time runs from left to right through two neighbouring sessions. A bar marks a session, a "
+        "symbol a rating taken "
+        "before or after it, and the arrow leads from each alliance rating to the severity it is paired with.",
+        "The pair is the first severity measured strictly after the alliance rating, as the study file times both.",
+        "A severity form that looks back over days may describe the time before the alliance rating; then the two are "
+        "not separated in time, whatever the arrow says.",
+    ),
+}
+
+
+def caption_rst(name: str) -> str:
+    """Write the caption of a figure as reStructuredText, for Snakemake's report.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`CAPTIONS`.
+
+    Returns
+    -------
+    str
+        The file's text.
+    """
+    caption = CAPTIONS[name]
+    return (
+        f"**{caption.title}.**\n\n"
+        f"*How to read it.* {caption.read}\n\n"
+        f"*How it was made.* {caption.made}\n\n"
+        f"*When it misleads.* {caption.misleads}\n"
+    )

@@ -1,0 +1,239 @@
+"""A forest plot for narrow pages: each row is a line of text with its numbers, and its interval beneath."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from textwrap import wrap
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from alliance_outcome.report.figure_style import GRID, INK, MUTED, WIDTH
+from alliance_outcome.report.formatting import is_absent
+
+#: Height of one line of text or of one interval, in inches.
+_LINE = 0.17
+#: Empty share of the width at either side.
+_MARGIN = 0.03
+#: Characters of 8.5 pt text that fit the width of a figure.
+_CHARACTERS = 62
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value without an interval of its own that is shown on a row, such as a generating value."""
+
+    value: float
+    marker: str
+    colour: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a forest plot.
+
+    Parameters
+    ----------
+    label : str
+        Text at the left; wrapped for notes.
+    kind : {"heading", "interval", "compact", "note"}
+        A heading starts a block, a note is text alone; a compact row has its label beside the interval (which needs a
+        gutter) and no numbers.
+    estimate, low, high : float or None
+        Position of the marker and ends of the interval, in units of the axis.
+    numbers : str
+        Text at the right, usually the estimate with its interval.
+    colour, marker : str
+        Of the estimate.
+    strong : bool
+        Draw thicker and in bold type.
+    marks : tuple of Mark
+        Further values on the same line.
+    """
+
+    label: str
+    kind: Literal["heading", "interval", "compact", "note"] = "interval"
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    numbers: str = ""
+    colour: str = INK
+    marker: str = "o"
+    strong: bool = False
+    marks: tuple[Mark, ...] = field(default=())
+
+
+def row_height(row: Row) -> float:
+    """Return the height of a row in inches."""
+    if row.kind == "heading":
+        return 1.75 * _LINE
+    if row.kind == "note":
+        return (len(_wrapped(row.label)) + 0.35) * _LINE
+    if row.kind == "compact":
+        return _LINE
+    return 2.05 * _LINE
+
+
+def draw_forest(
+    rows: Sequence[Row],
+    x_label: str,
+    *,
+    reference: float | None = 0.0,
+    limits: tuple[float, float] | None = None,
+    directions: tuple[str, str] | None = None,
+    gutter: float = 0.0,
+) -> Canvas:
+    """Draw a forest plot.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Top to bottom; at least one.
+    x_label : str
+        What the axis shows, with its unit.
+    reference : float or None
+        Where the vertical reference line stands.
+    limits : tuple of float, optional
+        Fixed range of the axis.
+    directions : tuple of str, optional
+        What values to the left and to the right of the reference mean; written beneath the axis.
+    gutter : float
+        Share of the width kept at the left for labels of compact rows.
+
+    Returns
+    -------
+    Figure
+        A figure of the common width, as high as its rows need.
+    """
+    label_lines = x_label.count("\n") + 1 + (1 if directions else 0)
+    below = 0.36 + 0.17 * label_lines
+    body = sum(row_height(row) for row in rows) + 0.5 * _LINE
+    canvas = Canvas(figsize=(WIDTH, body + below))
+    axes = canvas.add_axes(
+        (_MARGIN + gutter, below / (body + below), 1 - 2 * _MARGIN - gutter, body / (body + below))
+    )
+    axes.set_ylim(body, 0)
+    _set_range(axes, rows, reference, limits)
+    _draw_rows(axes, rows, reference, left=-gutter / (1 - 2 * _MARGIN - gutter))
+    _finish_axis(axes, x_label, directions)
+    return canvas
+
+
+def _set_range(
+    axes: Axes, rows: Sequence[Row], reference: float | None, limits: tuple[float, float] | None
+) -> None:
+    """Make every interval, mark and the reference line fit."""
+    if limits is not None:
+        axes.set_xlim(*limits)
+        return
+    values = [value for row in rows for value in (row.estimate, row.low, row.high) if not is_absent(value)]
+    values += [mark.value for row in rows for mark in row.marks]
+    values += [] if reference is None else [reference]
+    low, high = min(values, default=-1.0), max(values, default=1.0)
+    margin = 0.06 * (high - low) or 1.0
+    axes.set_xlim(low - margin, high + margin)
+
+
+def _draw_rows(axes: Axes, rows: Sequence[Row], reference: float | None, left: float) -> None:
+    """Write and draw the rows from the top."""
+    top = 0.25 * _LINE
+    for row in rows:
+        if row.kind == "heading":
+            _write(axes, top + 1.15 * _LINE, row.label, left, weight="bold", size=9.5)
+            axes.plot(
+                [left, 1.0],
+                [top + 0.25 * _LINE] * 2,
+                color=GRID,
+                linewidth=0.8,
+                transform=axes.get_yaxis_transform(),
+                clip_on=False,
+            )
+        elif row.kind == "note":
+            for position, line in enumerate(_wrapped(row.label)):
+                _write(axes, top + (position + 0.55) * _LINE, line, left, colour=MUTED)
+        elif row.kind == "compact":
+            _write(axes, top + 0.5 * _LINE, row.label, left, colour=row.colour)
+            _draw_interval(axes, top + 0.5 * _LINE, row, reference)
+        else:
+            weight = "bold" if row.strong else "normal"
+            _write(axes, top + 0.55 * _LINE, row.label, left, colour=row.colour, weight=weight)
+            _write(axes, top + 0.55 * _LINE, row.numbers, 1.0, weight=weight)
+            _draw_interval(axes, top + 1.4 * _LINE, row, reference)
+        top += row_height(row)
+
+
+def _draw_interval(axes: Axes, y: float, row: Row, reference: float | None) -> None:
+    """Draw the interval of a row; the reference line is drawn row by row so that it never crosses text."""
+    if reference is not None:
+        reach = (0.5 if row.kind == "compact" else 0.42) * _LINE
+        axes.plot([reference] * 2, [y - reach, y + reach], color=MUTED, linewidth=0.9, zorder=0)
+    if not is_absent(row.low) and not is_absent(row.high):
+        width = 2.4 if row.strong else 1.5
+        axes.plot([row.low, row.high], [y, y], color=row.colour, linewidth=width, solid_capstyle="butt")
+    if not is_absent(row.estimate):
+        size = 6.5 if row.strong else 5
+        axes.plot([row.estimate], [y], row.marker, color=row.colour, markersize=size, linestyle="none")
+    for mark in row.marks:
+        axes.plot(
+            [mark.value],
+            [y],
+            mark.marker,
+            color=mark.colour,
+            markersize=8,
+            markeredgewidth=1.6,
+            linestyle="none",
+        )
+
+
+def _write(
+    axes: Axes,
+    y: float,
+    text: str,
+    x: float,
+    *,
+    colour: str = INK,
+    weight: str = "normal",
+    size: float = 8.5,
+) -> None:
+    """Write text at a place given as a share of the axes' width; at the right edge it ends there."""
+    axes.text(
+        x,
+        y,
+        text,
+        transform=axes.get_yaxis_transform(),
+        ha="right" if x == 1.0 else "left",
+        va="center",
+        color=colour,
+        fontweight=weight,
+        fontsize=size,
+    )
+
+
+def _wrapped(text: str) -> list[str]:
+    """Break a note into lines that fit."""
+    return wrap(text, _CHARACTERS) or [""]
+
+
+def _finish_axis(axes: Axes, x_label: str, directions: tuple[str, str] | None) -> None:
+    """Label the axis and say what its directions mean."""
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.locator_params(axis="x", nbins=6)
+    axes.set_xlabel(x_label)
+    if directions:
+        offset = -36 - 12 * x_label.count("\n")
+        for x, text, side in ((0.0, f"← {directions[0]}", "left"), (1.0, f"{directions[1]} →", "right")):
+            axes.annotate(
+                text,
+                (x, 0),
+                xycoords="axes fraction",
+                xytext=(0, offset),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                fontsize=8,
+                color=MUTED,
+            )

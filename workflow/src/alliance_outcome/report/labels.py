@@ -1,0 +1,236 @@
+"""What raters, levels, models, engines and terms are called in front of readers.
+
+The tables hold machine names (``between_client_pooled``); everything that people read goes through this module, so that
+one thing has one name throughout the report.
+"""
+
+from __future__ import annotations
+
+import re
+
+from alliance_outcome.report.formatting import is_absent, lower_first, sentence_case
+
+#: Levels in the order in which the report shows them.
+LEVELS = ("within_client", "between_client", "between_client_pooled", "between_therapist")
+
+LEVEL_LABELS = {
+    "within_client": "within clients",
+    "between_client": "between clients of one therapist",
+    "between_client_pooled": "between clients, therapists pooled",
+    "between_therapist": "between therapists",
+}
+
+LEVEL_MEANINGS = {
+    "within_client": "Sessions that a rater rates higher or lower than that rater's own average for the same client.",
+    "between_client": "Clients whose average rating is higher or lower than that of their therapist's other clients.",
+    "between_client_pooled": "Clients whose average rating is higher or lower than that of all clients; "
+    "differences between therapists are mixed in.",
+    "between_therapist": "Therapists whose clients' average rating is higher or lower than that of other therapists.",
+}
+
+MODEL_LABELS = {
+    "hybrid_three_level": "Session to session, three levels",
+    "hybrid_two_level": "Session to session, two levels",
+    "hybrid_lag_three_level": "Session to session + previous severity, three levels",
+    "hybrid_lag_two_level": "Session to session + previous severity, two levels",
+    "early_three_level": "Early alliance to end of therapy, three levels",
+    "early_two_level": "Early alliance to end of therapy, two levels",
+    "early_last_observed": "Early alliance to last observed session (sensitivity)",
+}
+
+ENGINE_LABELS = {
+    "mixedlm": "REML",
+    "nutpie": "Bayesian",
+    "pymc": "Bayesian",
+}
+
+ESTIMAND_LABELS = {
+    "unique": "both raters in one model",
+    "total": "one rater at a time",
+}
+
+ROLE_LABELS = {
+    "primary": "primary",
+    "secondary": "secondary",
+    "comparator": "comparator",
+    "sensitivity": "sensitivity",
+}
+
+SE_LABELS = {
+    "model": "model-based",
+    "observed": "observed information",
+    "CR2": "cluster-robust (CR2)",
+    "CR3": "cluster-robust (CR3)",
+    "bootstrap": "bootstrap",
+    "posterior": "posterior SD",
+    "jackknife": "jackknife over clusters",
+}
+
+CI_LABELS = {
+    "wald_t": "Wald interval from the t distribution",
+    "wald_z": "Wald interval from the normal distribution",
+    "profile": "profile-likelihood interval",
+    "percentile": "percentile bootstrap interval",
+    "equal_tailed": "equal-tailed credible interval",
+    "hdi": "highest-density credible interval",
+    "fisher_z": "Fisher-z interval",
+}
+
+DF_LABELS = {
+    "satterthwaite": "Satterthwaite",
+    "kenward_roger": "Kenward–Roger",
+    "between_within": "between–within",
+    "residual": "residual",
+    "normal": "normal approximation",
+    "clusters_minus_1": "number of clusters minus one",
+    "inner_outer": "inner–outer rule (a term is tested against the units of the level at which it varies)",
+}
+
+STAGE_LABELS = {
+    "ingest": "Reading the files",
+    "design": "Design",
+    "multilevel": "Multilevel models",
+    "early": "Early-alliance models",
+    "bayesian": "Bayesian models",
+    "agreement": "Agreement",
+    "contrast": "Contrast of the raters",
+    "hybrid": "Rows of the session-to-session models",
+    "early_rows": "Rows of the early-alliance models",
+    "simulation": "Simulation",
+}
+
+_ALLIANCE_TERM = re.compile(
+    rf"^alliance_(?P<rater>.+?)_(?P<level>{'|'.join(sorted(LEVELS, key=len, reverse=True))})$"
+)
+_COVARIANCE_TERM = re.compile(
+    r"^(?P<kind>var|cov|cor|corr|sd)\((?P<group>[^:()]+)(?::\s*(?P<terms>[^()]+))?\)$"
+)
+_LEVEL_PATTERN = "|".join(sorted(LEVELS, key=len, reverse=True))
+_TERM_IN_TEXT = re.compile(rf"\balliance_[a-z0-9_]+?_(?:{_LEVEL_PATTERN})\b")
+_FITTED_MODEL = re.compile(rf"\b(?P<model>{'|'.join(MODEL_LABELS)})\b(?:\.(?P<raters>[a-z][a-z0-9_]*))?")
+_VARIANCE_WORDS = {
+    "var": "variance",
+    "cov": "covariance",
+    "cor": "correlation",
+    "corr": "correlation",
+    "sd": "standard deviation",
+}
+_TERM_LABELS = {
+    "intercept": "Intercept",
+    "time": "Time (trend over sessions)",
+    "severity_first": "First severity",
+    "severity_before": "Severity just before the alliance window",
+    "outcome_before": "Previous severity",
+}
+_TERMS_WITH_RATER = {
+    "coefficient_standardised": "alliance, per SD",
+    "absolute_difference": "difference in size, |β| against |β|",
+    "difference": "difference D",
+    "difference_sd_uncertain": "difference D, SDs uncertain",
+}
+
+
+def rater_label(rater: str | None) -> str:
+    """Name a rater in running text, for example ``client``."""
+    return "" if is_absent(rater) else str(rater).replace("_", " ")
+
+
+def words(name: str | None) -> str:
+    """Turn a machine name that has no label of its own into words."""
+    return "" if is_absent(name) else str(name).replace("_", " ")
+
+
+def level_label(level: str | None) -> str:
+    """Name a level in running text."""
+    return LEVEL_LABELS.get(level, words(level))
+
+
+def model_label(model: str | None) -> str:
+    """Name a model at the start of a table cell."""
+    return MODEL_LABELS.get(model, sentence_case(words(model)))
+
+
+def engine_label(engine: str | None) -> str:
+    """Name an estimator."""
+    return ENGINE_LABELS.get(engine, words(engine))
+
+
+def se_label(kind: str | None) -> str:
+    """Name a kind of standard error; nothing where there is none."""
+    return SE_LABELS.get(kind, words(kind))
+
+
+def stage_label(stage: str) -> str:
+    """Name a stage of the pipeline as a heading."""
+    return STAGE_LABELS.get(stage, sentence_case(words(stage)))
+
+
+def term_label(term: str, rater: str | None = None, rater_b: str | None = None) -> str:
+    """Name a term of a model or a contrast.
+
+    Parameters
+    ----------
+    term : str
+        As in the ``term`` column of an estimates table.
+    rater, rater_b : str or None
+        The row's raters; they matter for terms of ``contrast.csv``.
+
+    Returns
+    -------
+    str
+        For example ``Client-rated alliance, within clients``.
+    """
+    if term in _TERMS_WITH_RATER:
+        who = "" if is_absent(rater) else f"{sentence_case(rater_label(rater))}"
+        against = "" if is_absent(rater_b) else f" against {rater_label(rater_b)}"
+        return f"{who}{against}: {_TERMS_WITH_RATER[term]}" if who else sentence_case(_TERMS_WITH_RATER[term])
+    if match := _ALLIANCE_TERM.match(term):
+        return f"{sentence_case(rater_label(match['rater']))}-rated alliance, {level_label(match['level'])}"
+    if match := _COVARIANCE_TERM.match(term):
+        return _covariance_label(match["kind"], match["group"], match["terms"])
+    return _TERM_LABELS.get(term.lower(), sentence_case(words(term)))
+
+
+def name_terms(text: str) -> str:
+    """Replace machine names of terms and models inside a sentence by their labels.
+
+    Parameters
+    ----------
+    text : str
+        For example the text of a check.
+
+    Returns
+    -------
+    str
+        The text with names that people can read.
+    """
+    text = _FITTED_MODEL.sub(lambda match: _fitted_model_label(match["model"], match["raters"]), text)
+    return _TERM_IN_TEXT.sub(lambda match: lower_first(term_label(match.group())), text)
+
+
+def _fitted_model_label(model: str, raters: str | None) -> str:
+    """Name a model and, where given, the raters in it."""
+    if raters is None:
+        return lower_first(MODEL_LABELS[model])
+    who = "all raters" if raters == "joint" else f"the {rater_label(raters)} alone"
+    return f"{MODEL_LABELS[model]}, {who}"
+
+
+def _covariance_label(kind: str, group: str, terms: str | None) -> str:
+    """Name a variance, covariance or correlation of random effects."""
+    if terms is None:
+        return f"{sentence_case(group)} {_VARIANCE_WORDS[kind]}"
+    parts = [term_label(part.strip()) for part in re.split(r",|~", terms)]
+    return f"{sentence_case(_VARIANCE_WORDS[kind])} over {group}s: {' with '.join(map(lower_first, parts))}"
+
+
+def column_label(column: str) -> str:
+    """Name a column of the session table, for example ``Client-rated alliance (goal)``."""
+    parts = column.split("_")
+    if parts[0] == "alliance" and len(parts) > 1:
+        scale = f" ({parts[2]})" if len(parts) > 2 and parts[2] in ("goal", "task", "bond") else ""
+        rater = parts[1] if scale else " ".join(parts[1:])
+        return f"{sentence_case(rater)}-rated alliance{scale}"
+    if parts[0] == "severity" and len(parts) > 2:
+        return f"{'-'.join(parts[1:-1]).upper()} severity, {parts[-1]}-rated"
+    return sentence_case(words(column))

@@ -1,0 +1,56 @@
+"""The method sources that the report may cite, and which of them a text does cite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A method source.
+
+    Parameters
+    ----------
+    citation : str
+        Authors and year as they stand in running text.
+    doi : str
+        Digital object identifier.
+    """
+
+    citation: str
+    doi: str
+
+
+REFERENCES = {
+    "curran_bauer": Reference("Curran & Bauer, 2011", "10.1146/annurev.psych.093008.100356"),
+    "wang_maxwell": Reference("Wang & Maxwell, 2015", "10.1037/met0000030"),
+    "falkenstroem": Reference("Falkenström, Solomonov & Rubel, 2020", "10.1080/10503307.2020.1769875"),
+    "zilcha_mano": Reference("Zilcha-Mano et al., 2016", "10.1037/ccp0000058"),
+    "crits_christoph": Reference("Crits-Christoph et al., 2011", "10.1037/a0023668"),
+    "kruschke": Reference("Kruschke, 2021", "10.1038/s41562-021-01177-7"),
+    "hamaker": Reference("Hamaker, Kuiper & Grasman, 2015", "10.1037/a0038889"),
+}
+
+
+def cite(*names: str) -> str:
+    """Write a citation in parentheses.
+
+    Parameters
+    ----------
+    *names : str
+        Keys of :data:`REFERENCES`.
+
+    Returns
+    -------
+    str
+        For example ``(Curran & Bauer, 2011; Wang & Maxwell, 2015)``.
+    """
+    return f"({'; '.join(REFERENCES[name].citation for name in names)})"
+
+
+def cited(texts: Iterable[str]) -> list[Reference]:
+    """List the sources that texts cite, in alphabetical order."""
+    joined = "\n".join(texts)
+    found = [reference for reference in REFERENCES.values() if reference.citation in joined]
+    return sorted(found, key=lambda reference: reference.citation)

@@ -1,0 +1,30 @@
+"""The methods of this run."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from alliance_outcome.report import methods_text
+from alliance_outcome.report.blocks import Section, Text
+from alliance_outcome.report.facts import Facts
+from alliance_outcome.report.selection import engines
+
+
+def build(facts: Facts) -> Section:
+    """Build the section."""
+    results = facts.results
+    likelihood = pd.concat([results.estimates("multilevel"), results.estimates("early")], ignore_index=True)
+    paragraphs = [
+        methods_text.measures_paragraph(facts.settings, results.design, results.table("measures")),
+        methods_text.timing_paragraph(results.design, facts.design),
+        methods_text.levels_paragraph(facts.n_therapists is not None),
+        methods_text.hybrid_paragraph(facts.design, likelihood),
+        methods_text.early_paragraph(facts.design.early),
+        methods_text.estimation_paragraph(likelihood),
+        methods_text.bayesian_paragraph(
+            results.estimates("bayesian"), facts.priors.priors, facts.sampler, facts.settings.outcome_unit
+        ),
+        methods_text.contrast_paragraph(results.contrast, facts.decision),
+        methods_text.seed_paragraph(facts.seed, engines(results.models)),
+    ]
+    return Section("methods", "Methods", tuple(Text(text) for text in paragraphs))

@@ -1,0 +1,191 @@
+"""Which rows of the estimates the report shows where; chosen by the design, never by the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from alliance_outcome.report.labels import LEVELS
+
+#: Engines in the order in which they are shown.
+ENGINE_ORDER = ("mixedlm", "nutpie", "pymc")
+#: Terms of the headline figure.
+HEADLINE_TERMS = ("difference", "coefficient_standardised")
+_ESTIMATE_COLUMNS = ("engine", "estimate", "ci_low", "ci_high", "ci_level", "mcse_mean", "status")
+
+
+def shown_levels(contrast: pd.DataFrame) -> list[str]:
+    """List the levels of the headline: the pooled one only where there is no therapist level.
+
+    Parameters
+    ----------
+    contrast : DataFrame
+        ``contrast.csv``.
+
+    Returns
+    -------
+    list of str
+        In the report's order.
+    """
+    levels = levels_of(contrast)
+    if "between_client" in levels:
+        levels = [level for level in levels if level != "between_client_pooled"]
+    return levels
+
+
+def levels_of(frame: pd.DataFrame) -> list[str]:
+    """List the levels that occur in a table, in the report's order."""
+    return [level for level in LEVELS if (frame["level"] == level).any()]
+
+
+def headline_model(contrast: pd.DataFrame, level: str, answer: Mapping[str, Any]) -> str | None:
+    """Choose the model that speaks for a level.
+
+    Parameters
+    ----------
+    contrast : DataFrame
+        ``contrast.csv``.
+    level : str
+        The level.
+    answer : mapping
+        ``answer.json``, which names the model behind the headline.
+
+    Returns
+    -------
+    str or None
+        The answer's model at the answer's level, otherwise the model with the role ``primary``, otherwise the first
+        model of that level; None without any row.
+    """
+    rows = contrast[contrast["level"] == level]
+    if level == answer.get("level") and answer.get("model") in set(rows["model"]):
+        return answer["model"]
+    for candidates in (rows.loc[rows["role"] == "primary", "model"], rows["model"]):
+        if len(candidates):
+            return candidates.iloc[0]
+    return None
+
+
+def robust(frame: pd.DataFrame) -> pd.Series:
+    """Say which rows repeat another row with a cluster-robust or bootstrap standard error."""
+    return frame["se_kind"].fillna("").str.match(r"CR\d|bootstrap")
+
+
+def headline_rows(contrast: pd.DataFrame, level: str, answer: Mapping[str, Any]) -> pd.DataFrame:
+    """Pick the rows of the headline figure at one level: joint model, one row per engine and term.
+
+    Parameters
+    ----------
+    contrast : DataFrame
+        ``contrast.csv``.
+    level : str
+        The level.
+    answer : mapping
+        ``answer.json``.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``difference`` and ``coefficient_standardised`` with estimand ``unique`` and a standard error from the
+        model.
+    """
+    model = headline_model(contrast, level, answer)
+    chosen = (
+        (contrast["level"] == level)
+        & (contrast["model"] == model)
+        & (contrast["estimand"] == "unique")
+        & contrast["term"].isin(HEADLINE_TERMS)
+        & ~robust(contrast)
+    )
+    return contrast[chosen]
+
+
+def engines(frame: pd.DataFrame) -> list[str]:
+    """List the engines of a table in the report's order."""
+    present = list(dict.fromkeys(frame["engine"].dropna()))
+    known = [engine for engine in ENGINE_ORDER if engine in present]
+    return known + [engine for engine in present if engine not in known]
+
+
+def first_row(frame: pd.DataFrame, **conditions: str) -> pd.Series | None:
+    """Return the first row that meets all conditions, or None."""
+    chosen = frame
+    for column, value in conditions.items():
+        chosen = chosen[chosen[column] == value]
+    return chosen.iloc[0] if len(chosen) else None
+
+
+def alliance_rows(models: pd.DataFrame) -> pd.DataFrame:
+    """Pick the coefficients of the alliance: rows with a rater and a level and a model-based standard error."""
+    chosen = (
+        models["rater"].notna()
+        & models["level"].isin(LEVELS)
+        & models["term"].fillna("").str.startswith("alliance_")
+    )
+    return models[chosen & ~robust(models)]
+
+
+def other_fixed_rows(models: pd.DataFrame) -> pd.DataFrame:
+    """Pick the fixed effects that are not alliance coefficients, without variance parameters."""
+    term = models["term"].fillna("")
+    return models[~term.str.startswith("alliance_") & ~variance_rows(models) & ~robust(models) & (term != "")]
+
+
+def variance_rows(models: pd.DataFrame) -> pd.Series:
+    """Say which rows are variances, covariances or correlations of random effects or residuals."""
+    return models["term"].fillna("").str.match(r"(var|cov|corr?|sd)\(|residual|ar1|phi")
+
+
+def not_ok(*frames: pd.DataFrame) -> pd.DataFrame:
+    """Stack the rows that were refused or not established."""
+    return pd.concat([frame[frame["status"] != "ok"] for frame in frames], ignore_index=True)
+
+
+def truth_comparison(truth: pd.DataFrame, contrast: pd.DataFrame, answer: Mapping[str, Any]) -> pd.DataFrame:
+    """Put generating values, pseudo-true values and estimates of a simulated study side by side.
+
+    Parameters
+    ----------
+    truth : DataFrame
+        ``truth.csv``; rows without a model hold for whichever model speaks for their level.
+    contrast : DataFrame
+        ``contrast.csv``.
+    answer : mapping
+        ``answer.json``.
+
+    Returns
+    -------
+    DataFrame
+        For the model that speaks for each level, with both raters in it: one row per quantity and engine with the
+        columns of ``truth`` and ``engine, estimate, ci_low, ci_high, ci_level, mcse_mean, status, covers`` (whether the
+        interval holds the pseudo-true value; missing where either is). Truths without an estimate keep empty columns.
+    """
+    parts = [
+        _level_comparison(
+            truth, headline_rows(contrast, level, answer), level, headline_model(contrast, level, answer)
+        )
+        for level in shown_levels(contrast)
+    ]
+    nothing = _level_comparison(truth, contrast.iloc[:0], "", None)
+    merged = pd.concat(parts, ignore_index=True) if parts else nothing
+    known = merged["pseudo_true_value"].notna() & merged["ci_low"].notna()
+    inside = merged["pseudo_true_value"].between(merged["ci_low"], merged["ci_high"])
+    merged["covers"] = inside.astype("object").where(known, None)
+    return merged
+
+
+def _level_comparison(truth: pd.DataFrame, rows: pd.DataFrame, level: str, model: str | None) -> pd.DataFrame:
+    """Join the truth of one level to its rows of the headline."""
+    chosen = truth[
+        (truth["level"] == level)
+        & (truth["estimand"] == "unique")
+        & truth["term"].isin(HEADLINE_TERMS)
+        & (truth["model"].isna() | (truth["model"] == model))
+    ]
+    keys = ["rater", "rater_b", "term"]
+    left, right = chosen.assign(model=model), rows[[*keys, *_ESTIMATE_COLUMNS]].copy()
+    for frame in (left, right):
+        for key in keys:
+            frame[key] = frame[key].astype("str").fillna("")
+    return left.merge(right, on=keys, how="left")
