@@ -123,15 +123,19 @@ def anonymous_description(error: BaseException) -> str:
     """
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{Path(frame.filename).stem} line {frame.lineno}" for frame in frames]
-    ours = [
-        f"{Path(frame.filename).stem} line {frame.lineno}" for frame in frames if "alliance_outcome" in frame.filename
-    ]
+    ours = [place for frame, place in zip(frames, places, strict=True) if _is_ours(frame.filename)]
     inner = f"raised in {places[-1]}" if places else "raised at an unknown place"
     through = f", reached through {ours[-1]}" if ours and ours[-1] != places[-1] else ""
     return (
         f"{type(error).__module__}.{type(error).__qualname__}, {inner}{through}. "
         "The message of the exception is withheld because it may quote data."
     )
+
+
+def _is_ours(filename: str) -> bool:
+    """Tell this package's modules (but for this one) and the workflow's scripts from foreign code."""
+    path = Path(filename)
+    return path != Path(__file__) and ("alliance_outcome" in path.parts or "scripts" in path.parts)
 
 
 @contextlib.contextmanager

@@ -437,6 +437,15 @@ def validate_study(content: Mapping[str, Any]) -> StudySettings:
         raise StudyError(_validation_faults(error, "study file")) from None
 
 
+def study_faults(content: Mapping[str, Any]) -> tuple[Fault, ...]:
+    """List the faults that :func:`validate_study` would raise; empty for a valid study file."""
+    try:
+        validate_study(content)
+    except StudyError as error:
+        return error.faults
+    return ()
+
+
 def validate_run(content: Mapping[str, Any]) -> RunSettings:
     """Turn the configuration of a run into typed settings; raises like :func:`validate_study`."""
     try:

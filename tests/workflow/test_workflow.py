@@ -1,0 +1,221 @@
+"""The workflow from raw files to report: what it writes, what it re-runs, and how it fails."""
+
+import json
+import re
+import stat
+
+import pandas as pd
+import pytest
+
+RESULTS = "results/tiny"
+ESTIMATES = ("multilevel", "early", "bayesian", "contrast", "agreement")
+MODEL_RULES = {"fit_hybrid", "fit_early", "fit_bayesian_hybrid", "fit_bayesian_early"}
+
+
+def files_below(path):
+    """List files relative to a folder."""
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+
+
+EXPECTED = sorted(
+    [
+        *(f"raw/{name}.csv" for name in ("sessions", "clients", "therapists")),
+        "truth.csv",
+        *(f"data/{name}.parquet" for name in ("sessions", "items", "clients", "therapists")),
+        *(f"data/{name}.parquet" for name in ("hybrid_rows", "early_rows", "replicates_multilevel", "replicates_early")),
+        *("data/check.json", "data/pseudonyms.csv", "data/posterior.nc", "data/posterior_early.nc"),
+        *(f"estimates/{name}.csv" for name in ESTIMATES),
+        *(f"tables/{name}.csv" for name in ("sample", "participants", "description", "missingness", "trajectories")),
+        *(f"tables/{name}.csv" for name in ("measures", "announcements", "data_flow_ingest", "data_flow_design")),
+        *(f"tables/{kind}_{name}.csv" for kind in ("covariances", "scales", "checks") for name in ("multilevel", "early")),
+        *(f"tables/{name}.csv" for name in ("checks_bayesian", "contrasts_bayesian", "predictive", "collinearity")),
+        *("tables/design.json", "tables/answer.json", "tables/verification.csv"),
+        "report/report.html",
+    ]
+)
+
+
+def test_expected_and_unexpected_files(finished):
+    found = files_below(finished.path / RESULTS)
+    kept = [name for name in found if not name.startswith(("logs/", "benchmarks/", "figures/"))]
+    assert kept == EXPECTED
+    figures = [name for name in found if name.startswith("figures/")]
+    assert figures
+    assert all(name.endswith(".svg") for name in figures)
+
+
+def test_row_level_files_are_private(finished):
+    data = finished.path / RESULTS / "data"
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE((data / "pseudonyms.csv").stat().st_mode) == 0o600
+
+
+def test_the_end_of_the_run_says_the_answer_and_where_the_report_is(finished):
+    answer = json.loads((finished.path / RESULTS / "tables/answer.json").read_text())
+    assert answer["sentence"] in finished.output
+    assert "results/tiny/report/report.html" in finished.output
+
+
+def test_a_posterior_that_did_not_converge_gives_no_answer(finished):
+    # 30 warm-up draws cannot converge; nothing here is mocked.
+    answer = json.loads((finished.path / RESULTS / "tables/answer.json").read_text())
+    assert answer["verdict"] == "not_established"
+    checks = pd.read_csv(finished.path / RESULTS / "tables/checks_bayesian.csv")
+    assert (checks["passed"] == False).any()  # noqa: E712 - a column of objects: True, False and missing
+
+
+def test_estimates_keep_the_contract(finished):
+    from alliance_outcome.analyses.estimates import ESTIMATE_COLUMNS, read_estimates
+
+    tables = {name: read_estimates(finished.path / RESULTS / f"estimates/{name}.csv") for name in ESTIMATES}
+    for table in tables.values():
+        assert list(table.columns) == list(ESTIMATE_COLUMNS)
+        assert table["row_id"].is_unique
+        assert not table[table["status"] == "ok"]["estimate"].isna().any()
+    contrast = tables["contrast"]
+    assert set(contrast["engine"]) == {"mixedlm", "nutpie"}
+    levels = contrast[contrast["term"] == "difference"].groupby("engine")["level"].agg(set)
+    assert all({"within_client", "between_client", "between_therapist"} <= found for found in levels)
+
+
+def test_sessions_are_conserved_from_step_to_step(finished):
+    tables = finished.path / RESULTS / "tables"
+    flow = pd.read_csv(tables / "data_flow_design.csv")
+    hybrid = flow[flow["stage"] == "hybrid"]
+    sessions = pd.read_parquet(finished.path / RESULTS / "data/sessions.parquet")
+    held = (sessions["occasion_kind"] == "session") & (sessions["attendance"] == "attended")
+    assert hybrid["n_rows"].iloc[0] == held.sum()
+    rows = pd.read_parquet(finished.path / RESULTS / "data/hybrid_rows.parquet")
+    assert hybrid["n_rows"].iloc[-1] == len(rows) == held.sum() - hybrid["n_removed"].sum()
+
+
+def test_no_original_identifier_leaves_the_data_folder(finished):
+    results = finished.path / RESULTS
+    key = pd.read_csv(results / "data/pseudonyms.csv", dtype=str)
+    pseudonyms = pd.read_parquet(results / "data/clients.parquet")["client"]
+    identifiers = set(pseudonyms) | set(key["original"])
+    public = [
+        file
+        for file in results.rglob("*")
+        if file.is_file() and file.relative_to(results).parts[0] not in ("data", "raw")
+    ]
+    assert len(public) > 20
+    for file in public:
+        words = set(re.findall(r"\b[CT]\d{2,4}\b", file.read_text(encoding="utf-8")))
+        assert not words & identifiers, file.name
+
+
+def test_a_finished_run_has_nothing_to_do(finished):
+    assert finished.planned_rules() == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "runs", "stays"),
+    [
+        ("rope", 0.3, {"contrast", "summarise_bayesian", "render_report"}, {"ingest", "prepare_rows"} | MODEL_RULES),
+        ("title", "Another title", {"render_report"}, {"ingest", "contrast"} | MODEL_RULES),
+        ("time_trend", "linear", {"prepare_rows", "contrast"} | MODEL_RULES, {"ingest", "simulate"}),
+    ],
+)
+def test_a_changed_setting_reruns_what_depends_on_it_and_no_more(copied, key, value, runs, stays):
+    copied.write_study(copied.study() | {key: value})
+    planned = set(copied.planned_rules())
+    assert runs <= planned
+    assert not stays & planned
+
+
+def test_a_changed_prior_reruns_the_bayesian_models_only(copied):
+    study = copied.study()
+    study["priors"]["effect_sd"] = 1.5
+    copied.write_study(study)
+    planned = set(copied.planned_rules())
+    assert {"fit_bayesian_hybrid", "fit_bayesian_early", "contrast"} <= planned
+    assert not {"fit_hybrid", "fit_early", "ingest", "describe"} & planned
+
+
+CONTRACTED = [
+    *((f"data/{name}.parquet", "ingest") for name in ("sessions", "items", "clients", "therapists")),
+    *((f"data/{name}_rows.parquet", "prepare_rows") for name in ("hybrid", "early")),
+    ("data/posterior.nc", "fit_bayesian_hybrid"),
+    ("data/posterior_early.nc", "fit_bayesian_early"),
+    ("estimates/multilevel.csv", "fit_hybrid"),
+    ("estimates/early.csv", "fit_early"),
+    ("estimates/bayesian.csv", "summarise_bayesian"),
+    ("estimates/contrast.csv", "contrast"),
+    ("estimates/agreement.csv", "describe"),
+    *((f"tables/{name}.csv", "describe") for name in ("sample", "participants", "description", "missingness")),
+    ("tables/trajectories.csv", "describe"),
+    ("tables/answer.json", "contrast"),
+    ("truth.csv", "tabulate_truth"),
+    ("report/report.html", "render_report"),
+]
+
+
+@pytest.mark.parametrize(("name", "rule"), CONTRACTED, ids=[name for name, _ in CONTRACTED])
+def test_a_deleted_file_is_rebuilt_with_what_is_downstream(finished, name, rule):
+    path = finished.path / RESULTS / name
+    aside = path.with_suffix(path.suffix + ".aside")
+    path.rename(aside)
+    try:
+        planned = set(finished.planned_rules())
+    finally:
+        aside.rename(path)
+    assert rule in planned
+    assert "render_report" in planned
+
+
+def test_the_same_seed_gives_the_same_bytes(copied):
+    names = [f"estimates/{name}.csv" for name in ("multilevel", "early", "agreement")]
+    names += ["raw/sessions.csv", "tables/description.csv", "truth.csv"]
+    before = {name: (copied.path / RESULTS / name).read_bytes() for name in names}
+    run = copied.run("--forcerun", "simulate", "tabulate_truth", "--until", "fit_hybrid", "fit_early", "describe", "tabulate_truth")
+    assert run.returncode == 0, run.stdout
+    assert {name: (copied.path / RESULTS / name).read_bytes() for name in names} == before
+
+
+def test_new_pseudonyms_change_no_estimate(copied):
+    names = [f"estimates/{name}.csv" for name in ("multilevel", "early", "agreement")]
+    before = {name: pd.read_csv(copied.path / RESULTS / name) for name in names}
+    old = pd.read_csv(copied.path / RESULTS / "data/pseudonyms.csv")
+    (copied.path / RESULTS / "data/pseudonyms.csv").unlink()
+    run = copied.run("--until", "fit_hybrid", "fit_early", "describe")
+    assert run.returncode == 0, run.stdout
+    new = pd.read_csv(copied.path / RESULTS / "data/pseudonyms.csv")
+    assert not new.sort_values("original")["pseudonym"].tolist() == old.sort_values("original")["pseudonym"].tolist()
+    for name, reference in before.items():
+        again = pd.read_csv(copied.path / RESULTS / name)
+        assert again["row_id"].tolist() == reference["row_id"].tolist()
+        fixed = reference["std_error"].notna()
+        distance = (again["estimate"] - reference["estimate"])[fixed].abs() / reference.loc[fixed, "std_error"]
+        assert distance.max() < 1e-10
+
+
+def test_verify_finds_a_tampered_number_and_names_its_row(copied):
+    missing = copied.run("verify")
+    assert missing.returncode != 0
+    assert "no reference estimates" in missing.stdout
+    assert copied.run("adopt").returncode == 0
+    reproduced = copied.run("verify")
+    assert reproduced.returncode == 0, reproduced.stdout
+    reference = copied.path / "config/reference/tiny/estimates_early.csv"
+    table = pd.read_csv(reference, dtype=str)
+    tampered = table["estimate"].notna()
+    row_id = table.loc[tampered, "row_id"].iloc[0]
+    table.loc[table["row_id"] == row_id, "estimate"] = "123.25"
+    table.to_csv(reference, index=False)
+    found = copied.run("verify")
+    assert found.returncode != 0
+    assert f"differs: early, {row_id} estimate: reference 123.25" in found.stdout
+
+
+def test_report_of_a_simulated_study_says_so(finished):
+    page = (finished.path / RESULTS / "report/report.html").read_text(encoding="utf-8")
+    assert "Simulated data" in page
+    assert not re.search(r"""(?:src|href)=["']https?://(?!doi\.org)""", page)
+
+
+def test_snakemakes_own_report_works(finished, tmp_path):
+    target = tmp_path / "workflow-report.zip"
+    run = finished.run("--report", str(target))
+    assert run.returncode == 0, run.stdout
+    assert target.stat().st_size > 10_000

@@ -1,0 +1,20 @@
+rule describe:
+    input:
+        check="results/{study}/data/check.json",
+        sessions="results/{study}/data/sessions.parquet",
+        clients="results/{study}/data/clients.parquet",
+        therapists="results/{study}/data/therapists.parquet",
+        measures="results/{study}/tables/measures.csv",
+        context="results/{study}/tables/design.json",
+    output:
+        tables=expand("results/{{study}}/tables/{name}.csv", name=DESCRIPTION_TABLES),
+        agreement="results/{study}/estimates/agreement.csv",
+    log:
+        "results/{study}/logs/describe.log",
+    benchmark:
+        "results/{study}/benchmarks/describe.tsv"
+    params:
+        min_therapists=lambda wildcards: CONTENTS[wildcards.study].get("min_therapists_for_claim", 10),
+        code=code_digest(["analyses/description.py", "analyses/agreement.py", "models/multilevel.py", "design/levels.py"]),
+    script:
+        "../scripts/describe.py"

@@ -1,0 +1,131 @@
+rule fit_hybrid:
+    input:
+        check="results/{study}/data/check.json",
+        rows="results/{study}/data/hybrid_rows.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        estimates="results/{study}/estimates/multilevel.csv",
+        covariances="results/{study}/tables/covariances_multilevel.csv",
+        scales="results/{study}/tables/scales_multilevel.csv",
+        checks="results/{study}/tables/checks_multilevel.csv",
+        replicates="results/{study}/data/replicates_multilevel.parquet",
+    log:
+        "results/{study}/logs/fit_hybrid.log",
+    benchmark:
+        "results/{study}/benchmarks/fit_hybrid.tsv"
+    params:
+        analysis="multilevel",
+        min_therapists=lambda wildcards: CONTENTS[wildcards.study].get("min_therapists_for_claim", 10),
+        code=code_digest(MULTILEVEL_CODE),
+    script:
+        "../scripts/fit_multilevel.py"
+
+
+use rule fit_hybrid as fit_early with:
+    input:
+        check="results/{study}/data/check.json",
+        rows="results/{study}/data/early_rows.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        estimates="results/{study}/estimates/early.csv",
+        covariances="results/{study}/tables/covariances_early.csv",
+        scales="results/{study}/tables/scales_early.csv",
+        checks="results/{study}/tables/checks_early.csv",
+        replicates="results/{study}/data/replicates_early.parquet",
+    log:
+        "results/{study}/logs/fit_early.log",
+    benchmark:
+        "results/{study}/benchmarks/fit_early.tsv"
+    params:
+        analysis="early",
+        min_therapists=lambda wildcards: CONTENTS[wildcards.study].get("min_therapists_for_claim", 10),
+        code=code_digest(MULTILEVEL_CODE),
+
+
+rule fit_bayesian_hybrid:
+    input:
+        check="results/{study}/data/check.json",
+        rows="results/{study}/data/hybrid_rows.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        posterior="results/{study}/data/posterior.nc",
+    log:
+        "results/{study}/logs/fit_bayesian_hybrid.log",
+    benchmark:
+        "results/{study}/benchmarks/fit_bayesian_hybrid.tsv"
+    # Half of the cores, so that the other models run beside it.
+    threads: max(1, min(RUN.sampler.chains, workflow.cores // 2))
+    params:
+        analysis="hybrid",
+        settings=section(settings.BayesianSettings),
+        sampler=RUN.sampler.model_dump(),
+        seed=seed_for("bayesian", "hybrid"),
+        code=code_digest(BAYESIAN_CODE),
+    script:
+        "../scripts/fit_bayesian.py"
+
+
+use rule fit_bayesian_hybrid as fit_bayesian_early with:
+    input:
+        check="results/{study}/data/check.json",
+        rows="results/{study}/data/early_rows.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        posterior="results/{study}/data/posterior_early.nc",
+    log:
+        "results/{study}/logs/fit_bayesian_early.log",
+    benchmark:
+        "results/{study}/benchmarks/fit_bayesian_early.tsv"
+    params:
+        analysis="early",
+        settings=section(settings.BayesianSettings),
+        sampler=RUN.sampler.model_dump(),
+        seed=seed_for("bayesian", "early"),
+        code=code_digest(BAYESIAN_CODE),
+
+
+rule summarise_bayesian:
+    input:
+        check="results/{study}/data/check.json",
+        context="results/{study}/tables/design.json",
+        hybrid="results/{study}/data/posterior.nc",
+        early="results/{study}/data/posterior_early.nc",
+        hybrid_rows="results/{study}/data/hybrid_rows.parquet",
+        early_rows="results/{study}/data/early_rows.parquet",
+    output:
+        estimates="results/{study}/estimates/bayesian.csv",
+        contrasts="results/{study}/tables/contrasts_bayesian.csv",
+        checks="results/{study}/tables/checks_bayesian.csv",
+        predictive="results/{study}/tables/predictive.csv",
+    log:
+        "results/{study}/logs/summarise_bayesian.log",
+    benchmark:
+        "results/{study}/benchmarks/summarise_bayesian.tsv"
+    params:
+        settings=section(settings.DecisionSettings),
+        code=code_digest(["analyses/bayesian.py", "analyses/rater_contrast.py", "models/diagnostics.py", "design"]),
+    script:
+        "../scripts/summarise_bayesian.py"
+
+
+rule contrast:
+    input:
+        check="results/{study}/data/check.json",
+        context="results/{study}/tables/design.json",
+        multilevel="results/{study}/estimates/multilevel.csv",
+        early="results/{study}/estimates/early.csv",
+        covariances=expand("results/{{study}}/tables/covariances_{name}.csv", name=["multilevel", "early"]),
+        scales=expand("results/{{study}}/tables/scales_{name}.csv", name=["multilevel", "early"]),
+        replicates=expand("results/{{study}}/data/replicates_{name}.parquet", name=["multilevel", "early"]),
+        bayesian="results/{study}/tables/contrasts_bayesian.csv",
+        checks=expand("results/{{study}}/tables/checks_{name}.csv", name=["multilevel", "early", "bayesian"]),
+    output:
+        contrast="results/{study}/estimates/contrast.csv",
+        answer="results/{study}/tables/answer.json",
+    log:
+        "results/{study}/logs/contrast.log",
+    params:
+        settings=section(settings.DecisionSettings),
+        code=code_digest(["analyses/rater_contrast.py", "analyses/answer.py", "analyses/headline.py"]),
+    script:
+        "../scripts/contrast.py"

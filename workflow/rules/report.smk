@@ -1,0 +1,72 @@
+rule draw_figures:
+    input:
+        check="results/{study}/data/check.json",
+        tables=figure_tables,
+    output:
+        [
+            report(
+                f"results/{{study}}/figures/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category="{study}",
+                labels={"figure": name},
+            )
+            for name in FIGURES
+        ],
+        index="results/{study}/figures/figures.json",
+    log:
+        "results/{study}/logs/draw_figures.log",
+    params:
+        truth=False,
+        settings=section(settings.ReportSettings),
+        code=code_digest(REPORT_CODE),
+    script:
+        "../scripts/draw_figures.py"
+
+
+use rule draw_figures as draw_truth with:
+    input:
+        check="results/{study}/data/check.json",
+        tables=figure_tables,
+        truth="results/{study}/truth.csv",
+    output:
+        report(
+            "results/{study}/figures/truth.svg",
+            caption="../report/truth.rst",
+            category="{study}",
+            labels={"figure": "truth"},
+        ),
+        index="results/{study}/figures/truth.json",
+    log:
+        "results/{study}/logs/draw_truth.log",
+    params:
+        truth=True,
+        settings=section(settings.ReportSettings),
+        code=code_digest(REPORT_CODE),
+
+
+rule render_report:
+    input:
+        check="results/{study}/data/check.json",
+        tables=figure_tables,
+        figures=figure_files,
+    output:
+        report(
+            "results/{study}/report/report.html",
+            caption="../report/report.rst",
+            category="{study}",
+            labels={"figure": "report"},
+        ),
+    log:
+        "results/{study}/logs/render_report.log",
+    params:
+        study=lambda wildcards: {
+            key: value
+            for model in REPORTED_SECTIONS
+            for key, value in settings.section_values(CONTENTS[wildcards.study], model).items()
+        },
+        sampler=RUN.sampler.model_dump(),
+        seed=RUN.seed,
+        simulated=lambda wildcards: is_simulated(wildcards.study),
+        code=code_digest([*REPORT_CODE, "provenance.py"]),
+    script:
+        "../scripts/render_report.py"

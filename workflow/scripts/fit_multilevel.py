@@ -1,0 +1,32 @@
+"""Fit the hybrid or the early-alliance models by restricted maximum likelihood."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from alliance_outcome.errors import rule_log
+
+
+def main(snakemake) -> None:
+    """Fit one analysis and write its estimates and what the contrast needs."""
+    from alliance_outcome.analyses.context import AnalysisContext
+    from alliance_outcome.analyses.early import fit_early_models
+    from alliance_outcome.analyses.estimates import write_estimates
+    from alliance_outcome.analyses.hybrid import fit_hybrid_models
+    from alliance_outcome.analyses.multilevel import tabulate
+    from alliance_outcome.data.check_report import require_sound
+
+    require_sound(Path(snakemake.input.check))
+    fit = {"multilevel": fit_hybrid_models, "early": fit_early_models}[snakemake.params.analysis]
+    context = AnalysisContext.read(Path(snakemake.input.context))
+    models = fit(pd.read_parquet(snakemake.input.rows), context)
+    tables = tabulate(models, context, snakemake.params.analysis, snakemake.params.min_therapists)
+    write_estimates(tables.estimates, Path(snakemake.output.estimates))
+    for name in ("covariances", "scales", "checks"):
+        getattr(tables, name).to_csv(snakemake.output[name], index=False, float_format="%.17g", lineterminator="\n")
+    tables.replicates.to_parquet(snakemake.output.replicates, index=False)
+
+
+if __name__ == "__main__":
+    with rule_log(snakemake.log[0], snakemake.wildcards.study, snakemake.rule):
+        main(snakemake)
