@@ -48,11 +48,15 @@ def hybrid_rows(seed=1, n_therapists=12, clients_each=6, sessions_each=6):
     )
     for rater, effect in (("client", -1.0), ("therapist", -0.2)):
         within = generator.normal(0, 0.6, len(rows))
-        stable = generator.normal(0, 0.5, n_clients)[client] + generator.normal(0, 0.4, n_therapists)[therapist]
+        stable = (
+            generator.normal(0, 0.5, n_clients)[client] + generator.normal(0, 0.4, n_therapists)[therapist]
+        )
         rows[f"alliance_{rater}"] = 5 + within + stable
         rows[f"effect_{rater}"] = effect * within + 2 * effect * stable
     noise = generator.normal(0, 1, n_therapists)[therapist] + generator.normal(0, 2, n_clients)[client]
-    rows["outcome"] = 15 + rows["effect_client"] + rows["effect_therapist"] + noise + generator.normal(0, 2, len(rows))
+    rows["outcome"] = (
+        15 + rows["effect_client"] + rows["effect_therapist"] + noise + generator.normal(0, 2, len(rows))
+    )
     rows["outcome_before"] = rows.groupby("client")["outcome"].shift()
     return rows.drop(columns=["effect_client", "effect_therapist"])
 
@@ -71,9 +75,14 @@ def early_rows(seed=2, n_therapists=12, clients_each=8):
     )
     rows["severity_before"] = 0.7 * rows["severity_first"] + generator.normal(0, 3, size)
     for rater in ("client", "therapist"):
-        rows[f"alliance_{rater}"] = 5 + generator.normal(0, 0.6, size) + generator.normal(0, 0.4, n_therapists)[therapist]
+        rows[f"alliance_{rater}"] = (
+            5 + generator.normal(0, 0.6, size) + generator.normal(0, 0.4, n_therapists)[therapist]
+        )
     rows["outcome"] = (
-        0.5 * rows["severity_before"] - 1.5 * rows["alliance_client"] + generator.normal(0, 3, size) + therapist % 3
+        0.5 * rows["severity_before"]
+        - 1.5 * rows["alliance_client"]
+        + generator.normal(0, 3, size)
+        + therapist % 3
     )
     rows["outcome_last"] = rows["outcome"] + generator.normal(0, 1, size)
     return rows

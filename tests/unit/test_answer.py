@@ -29,14 +29,24 @@ def ask(beta_client, beta_therapist, low, high, *, rope=None, failed=(), status=
 def test_client_only():
     answer = ask(-0.8, 0.0, -1.1, -0.5)
     assert answer.verdict == "client"
-    assert "the client's view predicts more improvement than the therapist's" in answer.sentence
-    assert "−0.80 points (95% interval −1.10 to −0.50" in answer.sentence
+    assert answer.claim == (
+        "From one session to the next, the client's view predicts more improvement than the therapist's."
+    )
+    assert answer.uncertainty == (
+        "One within-client standard deviation more alliance goes with a next severity that is 0.80 points lower for "
+        "the client's rating than for the therapist's (D = −0.80, 95\N{NO-BREAK SPACE}% interval −1.10 to −0.50)."
+    )
+    assert answer.as_dict()["sentence"] == f"{answer.claim} {answer.uncertainty}"
 
 
 def test_therapist_only():
     answer = ask(-0.1, -0.9, 0.4, 1.2)
     assert answer.verdict == "therapist"
-    assert "the therapist's view predicts more improvement than the client's" in answer.sentence
+    assert "the therapist's view predicts more improvement than the client's" in answer.claim
+    assert (
+        "0.80 points higher for the client's rating than for the therapist's (D = 0.80, "
+        in answer.uncertainty
+    )
     assert not answer.opposite_signs
 
 
@@ -57,8 +67,9 @@ def test_opposite_signs_are_said():
     answer = ask(-0.6, 0.4, -1.3, -0.7)
     assert answer.verdict == "client"
     assert answer.opposite_signs
-    assert "The signs are opposite: a higher client's rating goes with less severity, a higher therapist's with more." in (
-        answer.sentence
+    assert (
+        "The signs are opposite: a higher client's rating goes with less severity, a higher therapist's with more."
+        in answer.uncertainty
     )
 
 
@@ -66,7 +77,7 @@ def test_a_difference_without_improvement_is_no_claim():
     # D lies below zero, but the client's rating goes with more severity too, only less so than the therapist's.
     answer = ask(0.2, 0.9, -1.0, -0.4)
     assert answer.verdict == "not_distinguished"
-    assert "more improvement than" not in answer.sentence
+    assert "more improvement than" not in answer.claim
 
 
 def test_nothing():
@@ -78,7 +89,8 @@ def test_nothing():
 def test_not_converged():
     answer = ask(-0.8, 0.0, -1.1, -0.5, failed=("bayesian: hybrid_three_level.joint",))
     assert answer.status == answer.verdict == "not_established"
-    assert answer.sentence.startswith("Not established")
+    assert answer.claim == "Not established."
+    assert answer.sentence.endswith("(bayesian: hybrid_three_level.joint).")
     assert answer.estimate is None
 
 

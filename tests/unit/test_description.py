@@ -16,9 +16,14 @@ from alliance_outcome.design.levels import split_levels
 def sessions():
     rows = study_example.hybrid_rows()
     table = rows.assign(
-        occasion_kind="session", session=rows["slot"].astype("Int64"), attendance="attended", severity=rows["outcome"]
+        occasion_kind="session",
+        session=rows["slot"].astype("Int64"),
+        attendance="attended",
+        severity=rows["outcome"],
     )
-    extra = table.iloc[:2].assign(attendance=["cancelled", "no_show"], severity=np.nan, alliance_client=np.nan)
+    extra = table.iloc[:2].assign(
+        attendance=["cancelled", "no_show"], severity=np.nan, alliance_client=np.nan
+    )
     return pd.concat([table, extra.assign(session=[90, 91])], ignore_index=True)
 
 
@@ -70,7 +75,11 @@ def test_intraclass_correlations_recover_planted_shares():
     generator = np.random.default_rng(11)
     therapist = np.repeat(np.arange(60), 20 * 6)
     client = np.repeat(np.arange(60 * 20), 6)
-    values = generator.normal(0, 1, 60)[therapist] + generator.normal(0, 2, 1200)[client] + generator.normal(0, 2, 7200)
+    values = (
+        generator.normal(0, 1, 60)[therapist]
+        + generator.normal(0, 2, 1200)[client]
+        + generator.normal(0, 2, 7200)
+    )
     rated = pd.DataFrame({"client": client, "therapist": therapist, "x": values})
     found = description.intraclass_correlations(rated, "x")
     # Shares 4/9 and 1/9; with 60 therapists the therapist share has a standard error of about .02.
@@ -90,7 +99,9 @@ def test_agreement_by_hand():
     rows = study_example.hybrid_rows()
     found = agreement_estimates(rows, study_example.context(), 10).set_index(["term", "level"])
     split = split_levels(rows, ["alliance_client", "alliance_therapist"])
-    within = np.corrcoef(split["alliance_client_within_client"], split["alliance_therapist_within_client"])[0, 1]
+    within = np.corrcoef(split["alliance_client_within_client"], split["alliance_therapist_within_client"])[
+        0, 1
+    ]
     assert found.loc[("correlation", "within_client"), "estimate"] == pytest.approx(within)
     therapists = split.drop_duplicates("therapist")
     between = np.corrcoef(
@@ -99,7 +110,9 @@ def test_agreement_by_hand():
     assert found.loc[("correlation", "between_therapist"), "estimate"] == pytest.approx(between)
     means = rows.groupby("client")[["alliance_client", "alliance_therapist"]].mean()
     difference = found.xs("mean_difference", level="term").iloc[0]
-    assert difference["estimate"] == pytest.approx((means["alliance_client"] - means["alliance_therapist"]).mean())
+    assert difference["estimate"] == pytest.approx(
+        (means["alliance_client"] - means["alliance_therapist"]).mean()
+    )
     assert (found["ci_low"] < found["estimate"]).all()
     assert (found["ci_high"] > found["estimate"]).all()
 
@@ -147,7 +160,10 @@ def test_agreement_jackknife_equals_computing_again_without_each_cluster(has_the
         rows["therapist"] = None
     found = agreement_estimates(rows, context, 2).set_index(["term", "level"])
     labels = rows[cluster].unique()
-    again = [agreement_estimates(rows[rows[cluster] != label], context, 2).set_index(["term", "level"]) for label in labels]
+    again = [
+        agreement_estimates(rows[rows[cluster] != label], context, 2).set_index(["term", "level"])
+        for label in labels
+    ]
     for key, row in found.iterrows():
         values = np.array([each.loc[[key], "estimate"].iloc[0] for each in again])
         if key[0] == "correlation":

@@ -15,7 +15,9 @@ def courses():
     intercept = 20 + generator.normal(0, 4, 150)
     slope = -3 + generator.normal(0, 1.5, 150)
     severity = intercept[client] + slope[client] * np.log(session) + generator.normal(0, 2, len(client))
-    return pd.DataFrame({"client": client, "session": session, "severity": severity}), intercept + slope * np.log(10)
+    return pd.DataFrame(
+        {"client": client, "session": session, "severity": severity}
+    ), intercept + slope * np.log(10)
 
 
 def test_predictions_are_close_to_the_true_course(courses):

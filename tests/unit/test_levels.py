@@ -65,7 +65,9 @@ def test_standard_deviations_count_each_unit_once(rows):
     assert level_sd(split, "alliance_client", WITHIN_CLIENT) == pytest.approx(np.sqrt((1 + 1 + 4 + 4) / 3))
     assert level_sd(split, "alliance_client", BETWEEN_CLIENT) == pytest.approx(np.sqrt((4 + 4) / 1))
     assert level_sd(split, "alliance_client", BETWEEN_THERAPIST) == pytest.approx(np.sqrt(2 / 1))
-    assert level_sd(split, "alliance_client", BETWEEN_CLIENT_POOLED) == pytest.approx(np.std([2, 6, 6], ddof=1))
+    assert level_sd(split, "alliance_client", BETWEEN_CLIENT_POOLED) == pytest.approx(
+        np.std([2, 6, 6], ddof=1)
+    )
 
 
 def test_without_therapists_only_the_pooled_level_exists(rows):
@@ -83,7 +85,12 @@ def test_no_degrees_of_freedom_give_no_standard_deviation(rows):
 
 
 @pytest.mark.parametrize(
-    ("level", "cluster"), [*[(level, "therapist") for level in LEVELS], (WITHIN_CLIENT, "client"), (BETWEEN_CLIENT_POOLED, "client")]
+    ("level", "cluster"),
+    [
+        *[(level, "therapist") for level in LEVELS],
+        (WITHIN_CLIENT, "client"),
+        (BETWEEN_CLIENT_POOLED, "client"),
+    ],
 )
 def test_jackknife_equals_splitting_again_without_the_cluster(many_rows, level, cluster):
     split = split_levels(many_rows, ["alliance_client"])

@@ -37,7 +37,10 @@ def test_roles_are_fixed_before_the_data(hybrid_tables, early_tables):
     primary = early[early["role"] == "primary"]
     assert set(primary["model"]) == {"early_three_level"}
     assert set(primary["estimand"]) == {"unique"}
-    assert set(early.loc[early["model"] == "early_last_observed", "role"].dropna()) <= {"sensitivity", "secondary"}
+    assert set(early.loc[early["model"] == "early_last_observed", "role"].dropna()) <= {
+        "sensitivity",
+        "secondary",
+    }
 
 
 def test_lagged_models_use_the_rows_that_have_a_lag(hybrid_models):

@@ -38,7 +38,9 @@ def test_unique_difference_by_hand(contrasts, hybrid_models):
     model = next(model for model in hybrid_models if model.specification.name == "hybrid_three_level.joint")
     for level in ("within_client", "between_client", "between_therapist"):
         terms = [f"alliance_{rater}_{level}" for rater in ("client", "therapist")]
-        weights = np.array([1, -1]) * [level_sd(model.rows, f"alliance_{rater}", level) for rater in ("client", "therapist")]
+        weights = np.array([1, -1]) * [
+            level_sd(model.rows, f"alliance_{rater}", level) for rater in ("client", "therapist")
+        ]
         estimate = weights @ model.fit.params[terms]
         std_error = math.sqrt(weights @ model.fit.covariance.loc[terms, terms] @ weights)
         found = row(contrasts, "hybrid_three_level", "unique", level, "difference")
@@ -52,7 +54,9 @@ def test_unique_difference_by_hand(contrasts, hybrid_models):
 def test_total_difference_is_the_stacked_jackknife(contrasts, hybrid_models):
     level, models = "within_client", {}
     for rater in ("client", "therapist"):
-        models[rater] = next(m for m in hybrid_models if m.specification.name == f"hybrid_three_level.{rater}")
+        models[rater] = next(
+            m for m in hybrid_models if m.specification.name == f"hybrid_three_level.{rater}"
+        )
     sds = {rater: level_sd(model.rows, f"alliance_{rater}", level) for rater, model in models.items()}
     replicates = {
         rater: model.fit.leave_one_cluster_out()[f"alliance_{rater}_{level}"] * sds[rater]
@@ -73,21 +77,29 @@ def test_uncertain_standard_deviations_equal_refitting_the_whole_chain(contrasts
     replicates = []
     coefficients = model.fit.leave_one_cluster_out()
     for therapist in sorted(model.rows["therapist"].unique()):
-        rest = split_levels(model.rows[model.rows["therapist"] != therapist], ["alliance_client", "alliance_therapist"])
+        rest = split_levels(
+            model.rows[model.rows["therapist"] != therapist], ["alliance_client", "alliance_therapist"]
+        )
         scaled = [
-            coefficients.loc[therapist, f"alliance_{rater}_within_client"] * level_sd(rest, f"alliance_{rater}", "within_client")
+            coefficients.loc[therapist, f"alliance_{rater}_within_client"]
+            * level_sd(rest, f"alliance_{rater}", "within_client")
             for rater in ("client", "therapist")
         ]
         replicates.append(scaled[0] - scaled[1])
     spread = np.sum((np.array(replicates) - np.mean(replicates)) ** 2) * 11 / 12
     assert found["std_error"] == pytest.approx(math.sqrt(spread), rel=1e-10)
-    assert found["estimate"] == row(contrasts, "hybrid_three_level", "unique", "within_client", "difference")["estimate"]
+    assert (
+        found["estimate"]
+        == row(contrasts, "hybrid_three_level", "unique", "within_client", "difference")["estimate"]
+    )
 
 
 def test_absolute_difference(contrasts):
     for level in ("within_client", "between_client"):
         client = row(contrasts, "hybrid_three_level", "unique", level, "coefficient_standardised")
-        therapist = row(contrasts, "hybrid_three_level", "unique", level, "coefficient_standardised", "therapist")
+        therapist = row(
+            contrasts, "hybrid_three_level", "unique", level, "coefficient_standardised", "therapist"
+        )
         found = row(contrasts, "hybrid_three_level", "unique", level, "absolute_difference")
         assert found["estimate"] == pytest.approx(abs(client["estimate"]) - abs(therapist["estimate"]))
 
@@ -110,7 +122,9 @@ def test_headline_reads_the_within_client_row_of_the_three_level_model(contrasts
 
 def test_headline_model_follows_the_study():
     assert headline_model(study_example.context(), DecisionSettings()) == "hybrid_three_level"
-    assert headline_model(study_example.context(has_therapists=False), DecisionSettings()) == "hybrid_two_level"
+    assert (
+        headline_model(study_example.context(has_therapists=False), DecisionSettings()) == "hybrid_two_level"
+    )
     override = DecisionSettings(primary="hybrid_lag_two_level")
     assert headline_model(study_example.context(), override) == "hybrid_lag_two_level"
 
@@ -132,9 +146,14 @@ def test_one_rater_gives_a_refusal_not_a_number():
 
 def test_posterior_contrasts_by_hand():
     generator = np.random.default_rng(4)
-    draws = {"client": generator.normal(-1, 0.2, (4, 100)), "therapist": generator.normal(-0.5, 0.2, (4, 100))}
+    draws = {
+        "client": generator.normal(-1, 0.2, (4, 100)),
+        "therapist": generator.normal(-0.5, 0.2, (4, 100)),
+    }
     base = {"model": "hybrid_three_level", "engine": "nutpie", "estimand": "unique", "level": "within_client"}
-    rows = posterior_contrasts(draws, {"client": 2.0, "therapist": 3.0}, base, lambda x: {"estimate": x.mean()}, rope=0.4)
+    rows = posterior_contrasts(
+        draws, {"client": 2.0, "therapist": 3.0}, base, lambda x: {"estimate": x.mean()}, rope=0.4
+    )
     by_term = {each["term"]: each for each in rows}
     difference = 2 * draws["client"] - 3 * draws["therapist"]
     assert by_term["difference"]["estimate"] == pytest.approx(difference.mean())

@@ -3,7 +3,13 @@
 import pandas as pd
 import pytest
 
-from alliance_outcome.design.timing import outcome_offset, position, recall_warning, session_slots, timing_sentence
+from alliance_outcome.design.timing import (
+    outcome_offset,
+    position,
+    recall_warning,
+    session_slots,
+    timing_sentence,
+)
 
 
 @pytest.fixture

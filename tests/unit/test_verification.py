@@ -9,14 +9,26 @@ from alliance_outcome.analyses.verification import compare_estimates
 
 @pytest.fixture
 def reference():
-    deterministic = {"estimate": -0.5, "std_error": 0.1, "ci_low": -0.7, "ci_high": -0.3, "p_value": 1e-6, "n_clients": 300}
+    deterministic = {
+        "estimate": -0.5,
+        "std_error": 0.1,
+        "ci_low": -0.7,
+        "ci_high": -0.3,
+        "p_value": 1e-6,
+        "n_clients": 300,
+    }
     sampled = {"estimate": -0.5, "std_error": 0.1, "ci_low": -0.7, "ci_high": -0.3}
     errors = {"mcse_mean": 0.002, "mcse_sd": 0.002, "mcse_ci_low": 0.006, "mcse_ci_high": 0.006}
     return estimates_frame(
         [
             {"row_id": "a", "quantity_kind": "deterministic", **deterministic},
             {"row_id": "b", "quantity_kind": "mcmc", **sampled, **errors},
-            {"row_id": "c", "quantity_kind": "deterministic", "status": "refused", "reason": "no therapist ids"},
+            {
+                "row_id": "c",
+                "quantity_kind": "deterministic",
+                "status": "refused",
+                "reason": "no therapist ids",
+            },
         ]
     )
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-SECRET = "Winifred Quill"
+PLANTED_NAME = "Winifred Quill"
 
 STUDY = {
     "title": "A small clinic",
@@ -16,12 +16,24 @@ STUDY = {
     },
     "measures": {
         "severity": {
-            **{"construct": "severity", "rater": "client", "file": "sessions", "instrument": "distress"},
-            **{"score": "distress", "range": [0, 40], "direction": "higher_is_worse", "timing": "before"},
+            "construct": "severity",
+            "rater": "client",
+            "file": "sessions",
+            "instrument": "distress",
+            "score": "distress",
+            "range": [0, 40],
+            "direction": "higher_is_worse",
+            "timing": "before",
         },
         "alliance": {
-            **{"construct": "alliance", "rater": "client", "file": "sessions", "instrument": "bond scale"},
-            **{"score": "bond", "range": [1, 7], "direction": "higher_is_better", "timing": "after"},
+            "construct": "alliance",
+            "rater": "client",
+            "file": "sessions",
+            "instrument": "bond scale",
+            "score": "bond",
+            "range": [1, 7],
+            "direction": "higher_is_better",
+            "timing": "after",
         },
     },
     "primary_outcome": "severity",
@@ -29,7 +41,12 @@ STUDY = {
     "episodes": "first",
     "lag_unit": "attended",
     "priors": {
-        **{"intercept_mean": 15, "intercept_sd": 5, "effect_sd": 2, "group_sd": 4, "slope_sd": 1, "residual_sd": 4}
+        "intercept_mean": 15,
+        "intercept_sd": 5,
+        "effect_sd": 2,
+        "group_sd": 4,
+        "slope_sd": 1,
+        "residual_sd": 4,
     },
 }
 
@@ -43,7 +60,7 @@ def faulty(empty_workspace):
             "th": [1, 1, 1, 1],
             "session": [1, 2, 1, 2],
             "week": [0, 1, 0, 1],
-            "distress": ["20", SECRET, "18", "99"],
+            "distress": ["20", PLANTED_NAME, "18", "99"],
         }
     )
     rows.to_csv(empty_workspace.path / "sessions.csv", index=False)
@@ -54,7 +71,7 @@ def faulty(empty_workspace):
 def test_check_names_every_fault_and_exits_non_zero(faulty):
     run = faulty.run("check")
     assert run.returncode != 0
-    assert SECRET not in run.stdout
+    assert PLANTED_NAME not in run.stdout
     for part in ("sessions, distress (row 3)", "sessions, distress (row 5)", "bond"):
         assert part in run.stdout
 
@@ -70,11 +87,11 @@ def test_a_failed_run_ends_with_study_rule_message_and_log(faulty):
 
 def test_a_planted_name_reaches_no_log_and_no_output(faulty):
     run = faulty.run()
-    assert SECRET not in run.stdout
+    assert PLANTED_NAME not in run.stdout
     for folder in ("results", ".snakemake"):
         for file in (faulty.path / folder).rglob("*"):
             if file.is_file():
-                assert SECRET.encode() not in file.read_bytes(), file.name
+                assert PLANTED_NAME.encode() not in file.read_bytes(), file.name
 
 
 def test_settings_faults_are_reported_by_check_too(faulty):

@@ -41,7 +41,9 @@ def raw_files(wildcards):
     """List the raw files of a study; a missing one is left to check_study, so that other studies go on."""
     files = CONTENTS[wildcards.study].get("files")
     entries = files.values() if isinstance(files, dict) else []
-    paths = [entry["path"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("path"), str)]
+    paths = [
+        entry["path"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("path"), str)
+    ]
     return [path for path in paths if is_simulated(wildcards.study) or Path(path).is_file()]
 
 
@@ -77,7 +79,10 @@ def stored_digest(path):
 
 def instrument_digest(wildcards):
     """Digest the user's own scoring keys, so that an edited key re-runs what uses it."""
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path("config/instruments").glob("*.yaml"))}
+    return {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted(Path("config/instruments").glob("*.yaml"))
+    }
 
 
 def contracted_files(studies):
@@ -89,7 +94,11 @@ def contracted_files(studies):
         found += [f"{results}/data/posterior.nc", f"{results}/data/posterior_early.nc"]
         found += [f"{results}/estimates/{name}.csv" for name in ESTIMATE_FILES]
         found += [f"{results}/tables/{name}.csv" for name in DESCRIPTION_TABLES]
-        found += [f"{results}/tables/answer.json", f"{results}/report/report.html"]
+        found += [
+            f"{results}/tables/answer.json",
+            f"{results}/tables/verification.csv",
+            f"{results}/report/report.html",
+        ]
         found += [f"{results}/truth.csv"] if is_simulated(study) else []
     return found
 
@@ -110,8 +119,9 @@ def print_failures(studies):
     for study in studies:
         for path in sorted(Path(f"results/{study}/logs").glob("*.log")):
             text = path.read_text(encoding="utf-8")
-            if text.lstrip().startswith(FAILURE_MARK) or f"\n{FAILURE_MARK} " in text:
-                print(f"{text[text.index(FAILURE_MARK + ' '):].rstrip()}\n  log: {path}")
+            start = f"\n{text}".find(f"\n{FAILURE_MARK} ")
+            if start >= 0:
+                print(f"{text[start:].rstrip()}\n  log: {path}")
 
 
 #: Package code behind the generator, the multilevel and the Bayesian fits.
@@ -165,4 +175,4 @@ def reference_files(wildcards):
 
 
 #: The notebooks stand beside the workflow, wherever the working directory is.
-NOTEBOOK_DIRECTORY = Path(workflow.basedir).parent / "notebooks"
+NOTEBOOK_DIRECTORY = Path(workflow.current_basedir).parents[1] / "notebooks"

@@ -15,6 +15,8 @@ rule describe:
         "results/{study}/benchmarks/describe.tsv"
     params:
         min_therapists=lambda wildcards: CONTENTS[wildcards.study].get("min_therapists_for_claim", 10),
-        code=code_digest(["analyses/description.py", "analyses/agreement.py", "models/multilevel.py", "design/levels.py"]),
+        code=code_digest(
+            ["analyses/description.py", "analyses/agreement.py", "models/multilevel.py", "design/levels.py"]
+        ),
     script:
         "../scripts/describe.py"

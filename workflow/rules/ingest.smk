@@ -59,7 +59,9 @@ rule prepare_rows:
         settings=section(settings.DesignSettings),
         primary_outcome=lambda wildcards: CONTENTS[wildcards.study].get("primary_outcome"),
         outcome_unit=lambda wildcards: CONTENTS[wildcards.study].get("outcome_unit", "points"),
-        code=code_digest(["design", "analyses/context.py", "analyses/preparation.py", "analyses/early.py", "models"]),
+        code=code_digest(
+            ["design", "analyses/context.py", "analyses/preparation.py", "analyses/early.py", "models"]
+        ),
     script:
         "../scripts/prepare_rows.py"
 

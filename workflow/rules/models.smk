@@ -103,7 +103,9 @@ rule summarise_bayesian:
         "results/{study}/benchmarks/summarise_bayesian.tsv"
     params:
         settings=section(settings.DecisionSettings),
-        code=code_digest(["analyses/bayesian.py", "analyses/rater_contrast.py", "models/diagnostics.py", "design"]),
+        code=code_digest(
+            ["analyses/bayesian.py", "analyses/rater_contrast.py", "models/diagnostics.py", "design"]
+        ),
     script:
         "../scripts/summarise_bayesian.py"
 

@@ -14,7 +14,9 @@ def main(snakemake) -> None:
     from alliance_outcome.data.check_report import require_sound
 
     require_sound(Path(snakemake.input.check))
-    references = {Path(path).stem.removeprefix("estimates_"): Path(path) for path in snakemake.input.reference}
+    references = {
+        Path(path).stem.removeprefix("estimates_"): Path(path) for path in snakemake.input.reference
+    }
     tables = [
         compare_estimates(path.stem, read_estimates(references[path.stem]), read_estimates(path))
         for path in map(Path, snakemake.input.estimates)

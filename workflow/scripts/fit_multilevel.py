@@ -23,7 +23,9 @@ def main(snakemake) -> None:
     tables = tabulate(models, context, snakemake.params.analysis, snakemake.params.min_therapists)
     write_estimates(tables.estimates, Path(snakemake.output.estimates))
     for name in ("covariances", "scales", "checks"):
-        getattr(tables, name).to_csv(snakemake.output[name], index=False, float_format="%.17g", lineterminator="\n")
+        getattr(tables, name).to_csv(
+            snakemake.output[name], index=False, float_format="%.17g", lineterminator="\n"
+        )
     tables.replicates.to_parquet(snakemake.output.replicates, index=False)
 
 

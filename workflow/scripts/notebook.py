@@ -23,7 +23,7 @@ TEMPLATE = """
 main { max-width: 62rem; margin: 0 auto; }
 .jp-RenderedMarkdown > * { max-width: 46rem; }
 .jp-RenderedImage img { max-width: 100%; height: auto; }
-.jp-OutputArea-output { overflow-x: auto; }
+.jp-OutputArea-output, .jp-InputArea-editor { overflow-x: auto; }
 .jp-RenderedHTMLCommon table { margin-left: 0; }
 @media (max-width: 40rem) { .jp-InputPrompt, .jp-OutputPrompt { display: none; } }
 </style>
@@ -88,8 +88,8 @@ def run_notebook(notebook, name: str, directory: Path, results: Path) -> None:
 
 
 def failure(name: str, number: int, kind: str) -> str:
-    """Say which code cell failed and how; its message is withheld because it may quote data."""
-    return f"{name}, code cell {number}: {kind} -> open the notebook with uv run jupyter lab notebooks and run it"
+    """Say which code cell failed and how; what the exception says may quote data and is left out."""
+    return f"{name}, code cell {number}: {kind} -> see what it says with: uv run jupyter lab notebooks"
 
 
 def notebook_page(notebook, name: str) -> str:

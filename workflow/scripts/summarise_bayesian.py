@@ -25,7 +25,9 @@ def main(snakemake) -> None:
     write_estimates(tables.estimates, Path(snakemake.output.estimates))
     write_estimates(tables.contrasts, Path(snakemake.output.contrasts))
     for name in ("checks", "predictive"):
-        getattr(tables, name).to_csv(snakemake.output[name], index=False, float_format="%.17g", lineterminator="\n")
+        getattr(tables, name).to_csv(
+            snakemake.output[name], index=False, float_format="%.17g", lineterminator="\n"
+        )
 
 
 if __name__ == "__main__":

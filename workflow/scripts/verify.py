@@ -13,13 +13,19 @@ def main(snakemake) -> None:
     for study, path in zip(snakemake.params.studies, snakemake.input, strict=True):
         verdicts = pd.read_csv(path, dtype={"reference": "str", "new": "str"})
         if verdicts.empty:
-            lines.append(f"study {study}: no reference estimates under config/reference/{study}; see the target adopt")
+            lines.append(
+                f"study {study}: no reference estimates under config/reference/{study}; see the target adopt"
+            )
             faulty = True
             continue
         counts = verdicts.drop_duplicates(["analysis", "row_id"])["verdict"].value_counts()
-        lines.append(f"study {study}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+        lines.append(
+            f"study {study}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        )
         for row in verdicts[verdicts["verdict"] != "reproduced"].fillna("").to_dict("records"):
-            detail = f" {row['column']}: reference {row['reference']}, new {row['new']}" if row["column"] else ""
+            detail = (
+                f" {row['column']}: reference {row['reference']}, new {row['new']}" if row["column"] else ""
+            )
             lines.append(f"  {row['verdict']}: {row['analysis']}, {row['row_id']}{detail}")
             faulty = True
     text = "\n".join(lines)

@@ -70,7 +70,9 @@ class StudyError(AllianceOutcomeError):
         self.faults = tuple(faults)
         count = len(self.faults)
         header = f"{count} {'fault' if count == 1 else 'faults'} found:"
-        super().__init__("\n".join([header, *(f"  {number}. {fault}" for number, fault in enumerate(self.faults, 1))]))
+        super().__init__(
+            "\n".join([header, *(f"  {number}. {fault}" for number, fault in enumerate(self.faults, 1))])
+        )
 
 
 class FaultCollector:
@@ -178,15 +180,15 @@ def rule_log(log_path: str | Path, study: str, rule: str) -> Iterator[Callable[[
         report = f"{FAILURE_MARK} study {study}, rule {rule}: {message}"
         say(report)
         print(report, file=sys.stderr, flush=True)
-    # Outside the handlers, so that no exception with data in its message is chained to this one.
+    # From nothing, so that no exception with data in its message is printed as the cause.
     raise SystemExit(1) from None
 
 
 @contextlib.contextmanager
 def _quiet_foreign_loggers() -> Iterator[None]:
-    """Silence library loggers and warnings below ERROR: their texts may quote cells."""
+    """Silence library loggers and warnings: their texts may quote cells."""
     previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -72,7 +72,9 @@ def _expand(paths: Iterable[str]) -> Iterable[Path]:
     for name in paths:
         path = PACKAGE_DIRECTORY / name
         if path.is_dir():
-            yield from (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+            yield from (
+                file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+            )
         else:
             yield path
 

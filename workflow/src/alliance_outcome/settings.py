@@ -27,7 +27,9 @@ STUDY_NAME_PATTERN = r"[a-z][a-z0-9_-]*"
 OccasionKind = Literal["intake", "session", "between", "end", "follow_up"]
 AttendanceValue = Literal["attended", "cancelled", "no_show"]
 MissingCode = int | float | str
-HybridModel = Literal["hybrid_three_level", "hybrid_two_level", "hybrid_lag_three_level", "hybrid_lag_two_level"]
+HybridModel = Literal[
+    "hybrid_three_level", "hybrid_two_level", "hybrid_lag_three_level", "hybrid_lag_two_level"
+]
 
 
 class StrictModel(BaseModel):
@@ -44,10 +46,16 @@ class ColumnSettings(StrictModel):
 
     client: str = Field(description="Column with the client's identifier.")
     therapist: str | None = Field(None, description="Column with the therapist's identifier.")
-    occasion_kind: str | None = Field(None, description="Column that says intake, session, between, end or follow_up.")
-    session: str | None = Field(None, description="Column with the session number as the clinic counts (gaps are kept).")
+    occasion_kind: str | None = Field(
+        None, description="Column that says intake, session, between, end or follow_up."
+    )
+    session: str | None = Field(
+        None, description="Column with the session number as the clinic counts (gaps are kept)."
+    )
     week: str | None = Field(None, description="Column with decimal weeks since the first session.")
-    date: str | None = Field(None, description="Column with the calendar date; it becomes weeks since the first session.")
+    date: str | None = Field(
+        None, description="Column with the calendar date; it becomes weeks since the first session."
+    )
     attendance: str | None = Field(None, description="Column that says attended, cancelled or no_show.")
     episode: str | None = Field(None, description="Column with the number of the treatment episode.")
     site: str | None = Field(None, description="Column with the site.")
@@ -58,7 +66,9 @@ class OccasionSettings(StrictModel):
     """One occasion of a wide file."""
 
     kind: OccasionKind = Field(description="What kind of occasion it is.")
-    session: int | None = Field(None, ge=0, description="Session number; required for a session, absent otherwise.")
+    session: int | None = Field(
+        None, ge=0, description="Session number; required for a session, absent otherwise."
+    )
     week: float | None = Field(None, description="Decimal weeks since the first session.")
 
     @model_validator(mode="after")
@@ -77,7 +87,9 @@ class FileSettings(StrictModel):
     )
     sheet: str | int = Field(0, description="Sheet of an Excel file, by name or position from 0.")
     encoding: str = Field("utf-8", description="Character encoding of a text file.")
-    delimiter: str | None = Field(None, description="Delimiter of a CSV file; a comma by default, a tab for TSV.")
+    delimiter: str | None = Field(
+        None, description="Delimiter of a CSV file; a comma by default, a tab for TSV."
+    )
     decimal: Literal[".", ","] = Field(".", description="Decimal mark of a text file.")
     layout: Literal["long", "wide", "clients", "therapists"] = Field(
         "long",
@@ -87,7 +99,9 @@ class FileSettings(StrictModel):
     columns: ColumnSettings | None = Field(
         None, description="Design columns; required but for layout therapists, which needs therapist only."
     )
-    therapist_column: str | None = Field(None, description="Layout therapists: the column with the identifier.")
+    therapist_column: str | None = Field(
+        None, description="Layout therapists: the column with the identifier."
+    )
     constants: dict[Literal["occasion_kind", "attendance", "episode"], str] = Field(
         default_factory=dict, description="Values that hold for every row, e.g. occasion_kind: intake."
     )
@@ -95,7 +109,8 @@ class FileSettings(StrictModel):
         default_factory=dict, description="Wide layout: what each {occasion} stands for."
     )
     recode: dict[Literal["occasion_kind", "attendance"], dict[str, list[str | int | float]]] = Field(
-        default_factory=dict, description="The file's own codes, e.g. attendance: {attended: [A], cancelled: [C]}."
+        default_factory=dict,
+        description="The file's own codes, e.g. attendance: {attended: [A], cancelled: [C]}.",
     )
     missing_codes: list[MissingCode] = Field(
         default_factory=list, description="Values that stand for 'missing' in every item and score column."
@@ -107,7 +122,9 @@ class FileSettings(StrictModel):
             if self.therapist_column is None or self.columns is not None:
                 raise ValueError("layout therapists needs therapist_column, and no columns")
         elif self.columns is None or self.therapist_column is not None:
-            raise ValueError("columns with at least client is required; therapist_column is for layout therapists")
+            raise ValueError(
+                "columns with at least client is required; therapist_column is for layout therapists"
+            )
         if (self.layout == "wide") != bool(self.occasions):
             raise ValueError("layout wide needs occasions, and only that layout has them")
         if self.columns and self.columns.week and self.columns.date:
@@ -125,33 +142,53 @@ with warnings.catch_warnings():
         construct: Literal["alliance", "severity"] = Field(description="What is measured.")
         rater: Name = Field(description="Who rated: client, therapist, observer, …")
         file: Name = Field(description="Which of the study's files holds it.")
-        instrument: str = Field(description="Scoring key (shipped, or config/instruments/<form>.yaml), or the form's name.")
-        timing: Literal["before", "after"] = Field(description="Taken before or after the session; never defaulted.")
+        instrument: str = Field(
+            description="Scoring key (shipped, or config/instruments/<form>.yaml), or the form's name."
+        )
+        timing: Literal["before", "after"] = Field(
+            description="Taken before or after the session; never defaulted."
+        )
         items: str | list[str] | None = Field(
-            None, description="Item columns in the key's order: a pattern with {item}, e.g. wai_{item:02d}, or a list."
+            None,
+            description="Item columns in the key's order: a pattern with {item}, e.g. wai_{item:02d}, or a list.",
         )
         values: Literal["raw", "keyed"] | None = Field(
-            None, description="raw: as ticked; keyed: reversed items are already reversed. Required with items."
+            None,
+            description="raw: as ticked; keyed: reversed items are already reversed. Required with items.",
         )
         score: str | None = Field(None, description="Column of a ready-made total score.")
-        subscales: dict[Name, str] = Field(default_factory=dict, description="Columns of ready-made subscale scores.")
-        range: tuple[float, float] | None = Field(None, description="Lowest and highest possible ready-made score.")
+        subscales: dict[Name, str] = Field(
+            default_factory=dict, description="Columns of ready-made subscale scores."
+        )
+        range: tuple[float, float] | None = Field(
+            None, description="Lowest and highest possible ready-made score."
+        )
         direction: Literal["higher_is_better", "higher_is_worse"] | None = Field(
             None, description="Direction of a ready-made score. Required with score or subscales."
         )
         form: str | None = Field(
-            None, description="Names form, range and scoring of a ready-made score; raters with the same are commensurate."
+            None,
+            description="Names form, range and scoring of a ready-made score; raters with the same are commensurate.",
         )
-        recall_days: int | None = Field(None, ge=0, description="How many days back the form asks; overrides the key's.")
+        recall_days: int | None = Field(
+            None, ge=0, description="How many days back the form asks; overrides the key's."
+        )
         max_missing_share: float | None = Field(
-            None, ge=0, lt=1, description="Share of a scale's items that may be missing; overrides the key's rule."
+            None,
+            ge=0,
+            lt=1,
+            description="Share of a scale's items that may be missing; overrides the key's rule.",
         )
 
         @model_validator(mode="after")
         def _items_or_scores(self) -> MeasureSettings:
             ready_made = self.score is not None or bool(self.subscales)
-            if (self.items is not None) == ready_made and not (self.items is not None and self.score is not None):
-                raise ValueError("give items, or score and/or subscales (score beside items is recomputed and compared)")
+            if (self.items is not None) == ready_made and not (
+                self.items is not None and self.score is not None
+            ):
+                raise ValueError(
+                    "give items, or score and/or subscales (score beside items is recomputed and compared)"
+                )
             if self.items is not None and self.values is None:
                 raise ValueError("items need values: raw or keyed")
             if self.items is None and (self.range is None or self.direction is None):
@@ -174,7 +211,8 @@ class IngestSettings(StrictModel):
     files: dict[Name, FileSettings] = Field(min_length=1, description="The raw files, by role.")
     measures: dict[Name, MeasureSettings] = Field(min_length=1, description="The measures, by name.")
     client_columns: dict[Name, str] = Field(
-        default_factory=dict, description="Client-level covariates: name and column (in the file with layout clients)."
+        default_factory=dict,
+        description="Client-level covariates: name and column (in the file with layout clients).",
     )
     therapist_columns: dict[Name, str] = Field(
         default_factory=dict, description="Therapist-level covariates: name and column (layout therapists)."
@@ -194,7 +232,9 @@ class IngestSettings(StrictModel):
 class EarlySettings(StrictModel):
     """The early-alliance analysis, one row per client."""
 
-    sessions: list[int] = Field([3, 4, 5], min_length=1, description="Sessions whose alliance ratings are averaged.")
+    sessions: list[int] = Field(
+        [3, 4, 5], min_length=1, description="Sessions whose alliance ratings are averaged."
+    )
     min_rated: int = Field(2, ge=1, description="How many of them must be rated by each rater.")
     outcome: Literal["end", "follow_up", "fixed_session"] = Field(
         "end",
@@ -215,21 +255,34 @@ class DesignSettings(StrictModel):
     lag_unit: Literal["attended", "scheduled", "week"] = Field(
         description="What a lag of one means: the next held session, the next scheduled one, or the next week."
     )
-    max_gap_weeks: float | None = Field(None, gt=0, description="Pairs further apart are dropped and counted.")
-    time_trend: Literal["log", "linear", "spline"] = Field("log", description="f(t), the trend over sessions.")
+    max_gap_weeks: float | None = Field(
+        None, gt=0, description="Pairs further apart are dropped and counted."
+    )
+    time_trend: Literal["log", "linear", "spline"] = Field(
+        "log", description="f(t), the trend over sessions."
+    )
     early: EarlySettings = Field(default_factory=EarlySettings, description="The early-alliance analysis.")
-    covariates: CovariateSettings = Field(default_factory=CovariateSettings, description="Covariates per level.")
+    covariates: CovariateSettings = Field(
+        default_factory=CovariateSettings, description="Covariates per level."
+    )
 
 
 class PriorSettings(StrictModel):
     """Weakly informative priors in units of the primary outcome."""
 
-    intercept_mean: float = Field(description="Mean of the normal prior of expected severity at average predictors.")
+    intercept_mean: float = Field(
+        description="Mean of the normal prior of expected severity at average predictors."
+    )
     intercept_sd: float = Field(gt=0, description="Standard deviation of that prior.")
-    effect_sd: float = Field(gt=0, description="SD of the normal(0, ·) prior of the effect of one SD of a predictor.")
-    group_sd: float = Field(gt=0, description="Scale of the half-normal priors of client and therapist intercept SDs.")
+    effect_sd: float = Field(
+        gt=0, description="SD of the normal(0, ·) prior of the effect of one SD of a predictor."
+    )
+    group_sd: float = Field(
+        gt=0, description="Scale of the half-normal priors of client and therapist intercept SDs."
+    )
     slope_sd: float = Field(
-        gt=0, description="Scale of the half-normal prior of the SD over clients of the effect of one within-client SD."
+        gt=0,
+        description="Scale of the half-normal prior of the SD over clients of the effect of one within-client SD.",
     )
     residual_sd: float = Field(gt=0, description="Scale of the half-normal prior of the residual SD.")
     lkj_eta: float = Field(2.0, gt=0, description="Shape of the LKJ prior of the client-level correlations.")
@@ -247,7 +300,9 @@ class DecisionSettings(StrictModel):
     rope: float | None = Field(
         None, gt=0, description="Half-width of the region of practical equivalence of D, in outcome units."
     )
-    min_therapists_for_claim: int = Field(10, ge=2, description="Fewer therapists: no between-therapist claim.")
+    min_therapists_for_claim: int = Field(
+        10, ge=2, description="Fewer therapists: no between-therapist claim."
+    )
     primary: HybridModel | None = Field(
         None, description="Override of the model behind the headline; it is printed in the report."
     )
@@ -293,9 +348,15 @@ class SamplerSettings(StrictModel):
 class RunSettings(StrictModel):
     """config/config.yaml: settings of the whole run."""
 
-    studies: str | list[str] = Field("example", description="Study names: a name, a comma list or a YAML list.")
-    seed: int = Field(20261120, ge=0, description="The one seed; every random step derives its own from it by name.")
-    sampler: SamplerSettings = Field(default_factory=SamplerSettings, description="How posteriors are sampled.")
+    studies: str | list[str] = Field(
+        "example", description="Study names: a name, a comma list or a YAML list."
+    )
+    seed: int = Field(
+        20261120, ge=0, description="The one seed; every random step derives its own from it by name."
+    )
+    sampler: SamplerSettings = Field(
+        default_factory=SamplerSettings, description="How posteriors are sampled."
+    )
 
 
 def _measure_problems(study: StudySettings) -> list[str]:
@@ -310,9 +371,14 @@ def _measure_problems(study: StudySettings) -> list[str]:
         problems.append("primary_outcome must name a measure whose construct is severity")
     seen: dict[tuple[str, str], str] = {}
     for name, measure in study.measures.items():
-        key = (measure.construct, measure.rater if measure.construct == "alliance" else measure_column(measure))
+        key = (
+            measure.construct,
+            measure.rater if measure.construct == "alliance" else measure_column(measure),
+        )
         if key in seen:
-            problems.append(f"measures.{name} and measures.{seen[key]} give the same column {measure_column(measure)}")
+            problems.append(
+                f"measures.{name} and measures.{seen[key]} give the same column {measure_column(measure)}"
+            )
         seen[key] = name
     if not any(measure.construct == "alliance" for measure in study.measures.values()):
         problems.append("measures: at least one alliance measure is needed")
@@ -326,7 +392,9 @@ def _covariate_problems(study: StudySettings) -> list[str]:
     for level, columns in (("client", study.client_columns), ("therapist", study.therapist_columns)):
         wanted = getattr(study.covariates, level)
         problems += [
-            f"covariates.{level}: {name} is not among {level}_columns" for name in wanted if name not in columns
+            f"covariates.{level}: {name} is not among {level}_columns"
+            for name in wanted
+            if name not in columns
         ]
         if columns and f"{level}s" not in layouts:
             problems.append(f"{level}_columns: no file has layout {level}s")
@@ -348,14 +416,16 @@ def measure_column(measure: MeasureSettings) -> str:
     """
     if measure.construct == "alliance":
         return f"alliance_{measure.rater}"
-    instrument = "".join(character if character.isalnum() else "_" for character in measure.instrument.lower())
+    instrument = "".join(
+        character if character.isalnum() else "_" for character in measure.instrument.lower()
+    )
     return f"severity_{instrument}_{measure.rater}"
 
 
 Section = TypeVar("Section", bound=BaseModel)
 
 
-def section(study: Mapping[str, Any], model: type[Section]) -> Section:
+def section[Section: BaseModel](study: Mapping[str, Any], model: type[Section]) -> Section:
     """Validate one section of a study file.
 
     Parameters
@@ -399,17 +469,29 @@ def read_yaml(path: Path, role: str) -> dict[str, Any]:
         If the file is missing, is not YAML or does not hold a mapping.
     """
     if not path.is_file():
-        raise StudyError([Fault(role, None, (), "the file does not exist", f"create {path.name}, see config/README.md")])
+        raise StudyError(
+            [Fault(role, None, (), "the file does not exist", f"create {path.name}, see config/README.md")]
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         rows = (mark.line + 1,) if mark else ()
         raise StudyError(
-            [Fault(role, None, rows, "the file is not valid UTF-8 YAML", "mend the indentation, quotes or colons there")]
+            [
+                Fault(
+                    role,
+                    None,
+                    rows,
+                    "the file is not valid UTF-8 YAML",
+                    "mend the indentation, quotes or colons there",
+                )
+            ]
         ) from None
     if not isinstance(content, dict):
-        raise StudyError([Fault(role, None, (), "the file holds no keys", "see config/README.md for the keys")])
+        raise StudyError(
+            [Fault(role, None, (), "the file holds no keys", "see config/README.md for the keys")]
+        )
     return content
 
 
@@ -466,7 +548,9 @@ def _validation_faults(error: ValidationError, role: str) -> list[Fault]:
         problem = {"extra_forbidden": "this key is not known", "missing": "this key is required"}.get(
             detail["type"], detail["msg"].removeprefix("Value error, ")
         )
-        faults.append(Fault(role, key, (), problem, remedies.get(detail["type"], "correct it; see config/README.md")))
+        faults.append(
+            Fault(role, key, (), problem, remedies.get(detail["type"], "correct it; see config/README.md"))
+        )
     return faults
 
 

@@ -69,7 +69,15 @@ def agreement_estimates(rows: pd.DataFrame, context: AnalysisContext, min_therap
     ]
     if len(context.raters) == 1:
         reason = f"alliance is rated by the {context.raters[0]} only"
-        found = [{**base, "row_id": "agreement.refused", "term": "correlation", "status": "refused", "reason": reason}]
+        found = [
+            {
+                **base,
+                "row_id": "agreement.refused",
+                "term": "correlation",
+                "status": "refused",
+                "reason": reason,
+            }
+        ]
     return estimates_frame(found)
 
 
@@ -137,7 +145,9 @@ def _mean_differences(split: pd.DataFrame, measures: list[str], cluster: str) ->
     """Return the mean over clients of the difference between client means, and the same without each cluster."""
     clients = split.groupby("client").agg({measures[0]: "mean", measures[1]: "mean"})
     differences = clients[measures[0]] - clients[measures[1]]
-    grouped = differences.groupby(split.groupby("client")[cluster].first() if cluster != "client" else clients.index)
+    grouped = differences.groupby(
+        split.groupby("client")[cluster].first() if cluster != "client" else clients.index
+    )
     sums, counts = grouped.sum().to_numpy(), grouped.size().to_numpy()
     return float(differences.mean()), (sums.sum() - sums) / (counts.sum() - counts)
 
@@ -160,7 +170,7 @@ def _interval(estimate: float, replicates: np.ndarray) -> dict[str, Any]:
 
 
 def _fisher_interval(moments: np.ndarray) -> dict[str, Any]:
-    """Return a correlation with its interval from Fisher's z; the standard error is carried back by the delta method."""
+    """Return a correlation, its interval from Fisher's z and its standard error by the delta method."""
     z = np.arctanh(moments[:, 1] / np.sqrt(moments[:, 0] * moments[:, 2]))
     on_z = _interval(float(z[0]), z[1:])
     estimate = math.tanh(on_z["estimate"])

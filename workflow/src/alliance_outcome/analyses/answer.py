@@ -9,7 +9,7 @@ Opposite signs of the two coefficients are always said.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -30,20 +30,25 @@ class Answer:
         ``not_established`` or ``refused``.
     opposite_signs : bool
         Whether the raters' coefficients have opposite signs.
-    sentence : str
-        The answer with its uncertainty.
+    claim : str
+        The verdict in a sentence.
+    uncertainty : str
+        How sure the verdict is, or why there is none; and that signs are opposite, where they are.
     notes : tuple of str
         What a reader must know beside it.
     estimate, ci_low, ci_high, ci_level : float or None
         D and its interval.
     model, engine, level, row_id : str or None
         Where D comes from.
+    sentence : str
+        ``claim`` and ``uncertainty`` together, made from them.
     """
 
     status: str
     verdict: str
     opposite_signs: bool
-    sentence: str
+    claim: str
+    uncertainty: str
     notes: tuple[str, ...]
     estimate: float | None = None
     ci_low: float | None = None
@@ -53,6 +58,11 @@ class Answer:
     engine: str | None = None
     level: str | None = None
     row_id: str | None = None
+    sentence: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the sentence."""
+        object.__setattr__(self, "sentence", f"{self.claim} {self.uncertainty}".strip())
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types for JSON."""
@@ -76,7 +86,10 @@ def failed_gates(checks: pd.DataFrame, model: str) -> list[str]:
     """
     gates = checks[checks["name"].str.startswith(f"{GATE}{model}.joint")]
     failed = gates[gates["passed"].astype("boolean").eq(False).fillna(False)]
-    return [f"{stage}: {name.removeprefix(GATE)}" for stage, name in zip(failed["stage"], failed["name"], strict=True)]
+    return [
+        f"{stage}: {name.removeprefix(GATE)}"
+        for stage, name in zip(failed["stage"], failed["name"], strict=True)
+    ]
 
 
 def decide(
@@ -113,27 +126,24 @@ def decide(
     """
     place = {key: difference.get(key) for key in ("model", "engine", "level", "row_id")}
     if difference["status"] == "refused":
-        sentence = f"Whose view predicts outcome could not be asked: {difference['reason']}."
-        return Answer("refused", "refused", False, sentence, tuple(notes), **place)
+        claim, reason = "Whose view predicts outcome could not be asked.", f"{difference['reason']}."
+        return Answer("refused", "refused", False, claim, _sentence_case(reason), tuple(notes), **place)
     if failed or difference["status"] != "ok":
         cause = "; ".join(failed) if failed else difference["reason"]
-        sentence = f"Not established: the model behind the answer did not pass its checks ({cause})."
-        return Answer("not_established", "not_established", False, sentence, tuple(notes), **place)
+        why = f"The model behind the answer did not pass its checks ({cause})."
+        return Answer(
+            "not_established", "not_established", False, "Not established.", why, tuple(notes), **place
+        )
     first, second = difference["rater"], difference["rater_b"]
     betas = {rater: coefficients[rater]["estimate"] for rater in (first, second)}
     opposite = betas[first] * betas[second] < 0
     verdict = _verdict(difference, betas, rope)
     numbers = {key: float(difference[key]) for key in ("estimate", "ci_low", "ci_high", "ci_level")}
-    sentence = " ".join(
-        part
-        for part in (
-            _claim(verdict, first, second),
-            _uncertainty(first, second, numbers, unit),
-            _signs(betas) if opposite else "",
-        )
-        if part
-    )
-    return Answer("ok", verdict, opposite, sentence, tuple(notes), **numbers, **place)
+    uncertainty = _uncertainty(first, second, numbers, unit)
+    if opposite:
+        uncertainty = f"{uncertainty} {_signs(betas)}"
+    claim = _claim(verdict, first, second)
+    return Answer("ok", verdict, opposite, claim, uncertainty, tuple(notes), **numbers, **place)
 
 
 def _verdict(difference: Mapping[str, Any], betas: Mapping[str, float], rope: float | None) -> str:
@@ -160,12 +170,15 @@ def _claim(verdict: str, first: str, second: str) -> str:
 
 
 def _uncertainty(first: str, second: str, numbers: Mapping[str, float], unit: str) -> str:
-    """Word D and its interval; the sign of D is explained where it is used."""
+    """Word D and its interval: how much lower or higher the next severity is with one rater's than with the other's."""
+    difference = numbers["estimate"]
+    direction = "lower" if difference < 0 else "higher"
+    level = f"{100 * numbers['ci_level']:g}\N{NO-BREAK SPACE}%"
     return (
-        f"When alliance is one within-client standard deviation higher, the next severity differs between the "
-        f"{first}'s and the {second}'s rating by {_signed(numbers['estimate'])} {unit} "
-        f"({numbers['ci_level']:.0%} interval {_signed(numbers['ci_low'])} to {_signed(numbers['ci_high'])}; "
-        f"below zero means more improvement with the {first}'s rating)."
+        f"One within-client standard deviation more alliance goes with a next severity that is "
+        f"{abs(difference):.2f} {unit} {direction} for the {first}'s rating than for the {second}'s "
+        f"(D = {_number(difference)}, {level} interval {_number(numbers['ci_low'])} to "
+        f"{_number(numbers['ci_high'])})."
     )
 
 
@@ -176,6 +189,12 @@ def _signs(betas: Mapping[str, float]) -> str:
     return f"The signs are opposite: a higher {better}'s rating goes with less severity, a higher {worse}'s with more."
 
 
-def _signed(value: float) -> str:
-    """Format a number with its sign, two decimals and a true minus."""
-    return f"{value:+.2f}".replace("-", "−")
+def _number(value: float) -> str:
+    """Format a number with two decimals and a true minus; a value that rounds to zero has no sign."""
+    text = f"{value:.2f}"
+    return (text if float(text) else text.removeprefix("-")).replace("-", "\N{MINUS SIGN}")
+
+
+def _sentence_case(text: str) -> str:
+    """Raise the first letter of a reason that stands as a sentence."""
+    return text[:1].upper() + text[1:]

@@ -186,7 +186,11 @@ def summarise_posteriors(
     tables = []
     for analysis, path in paths.items():
         with open_datatree(path, engine="h5netcdf") as tree:
-            tables.append(_summarise(tree.load(), joint_rows(rows[analysis], context, analysis), context, analysis, decision))
+            tables.append(
+                _summarise(
+                    tree.load(), joint_rows(rows[analysis], context, analysis), context, analysis, decision
+                )
+            )
     return BayesianTables(
         estimates=estimates_frame(row for table in tables for row in table["estimates"]),
         contrasts=estimates_frame(row for table in tables for row in table["contrasts"]),
@@ -227,7 +231,9 @@ def _base_row(specification: ModelSpecification, context: AnalysisContext) -> di
         "model": specification.model,
         "engine": "nutpie",
         "estimand": specification.estimand,
-        "residual": "independent; client intercept and slopes correlated" if specification.slopes else "independent",
+        "residual": "independent; client intercept and slopes correlated"
+        if specification.slopes
+        else "independent",
         "sample": "rows of the joint model",
         "se_kind": "posterior",
         "quantity_kind": "mcmc",
@@ -237,7 +243,9 @@ def _base_row(specification: ModelSpecification, context: AnalysisContext) -> di
 def _quantities(tree: DataTree) -> dict[str, Any]:
     """Name every scalar of a posterior: fixed effects by term, then standard deviations and correlations."""
     posterior = tree.posterior
-    found = {str(term): posterior["coefficient"].sel(term=term).to_numpy() for term in posterior["term"].to_numpy()}
+    found = {
+        str(term): posterior["coefficient"].sel(term=term).to_numpy() for term in posterior["term"].to_numpy()
+    }
     if "client_sd" in posterior:
         terms = [str(term) for term in posterior["client_term"].to_numpy()]
         for position, term in enumerate(terms):
@@ -274,7 +282,9 @@ def _estimate_rows(
                 "rater": rater,
                 "level": level,
                 "term": term,
-                "unit": f"{context.unit}, standard deviation or correlation" if is_spread else f"{context.unit} per unit of the term",
+                "unit": f"{context.unit}, standard deviation or correlation"
+                if is_spread
+                else f"{context.unit} per unit of the term",
                 "prob_direction": None if is_spread else summary["prob_direction"],
             }
         )
@@ -295,7 +305,9 @@ def _contrast_rows(
     found = []
     for level in specification.levels:
         terms = {rater: level_column(f"alliance_{rater}", level) for rater in context.raters}
-        draws = {rater: tree.posterior["coefficient"].sel(term=term).to_numpy() for rater, term in terms.items()}
+        draws = {
+            rater: tree.posterior["coefficient"].sel(term=term).to_numpy() for rater, term in terms.items()
+        }
         sds = {rater: level_sd(rows, f"alliance_{rater}", level) for rater in context.raters}
         shared = {
             **base,
@@ -336,7 +348,13 @@ def _refusals(
         }
         for term, (rater, level) in specification.alliance_terms().items()
     ]
-    check = {"name": "sampling", "passed": None, "value": None, "limit": None, "text": f"not sampled: {reason}"}
+    check = {
+        "name": "sampling",
+        "passed": None,
+        "value": None,
+        "limit": None,
+        "text": f"not sampled: {reason}",
+    }
     return {
         "estimates": refused,
         "contrasts": [],

@@ -70,13 +70,17 @@ class AnalysisContext:
 
     def write(self, path: Path) -> None:
         """Write the context as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def read(cls, path: Path) -> AnalysisContext:
         """Read a context that :meth:`write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+        return cls(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+        )
 
     def common_fields(self, analysis: str) -> dict[str, Any]:
         """Return the columns of an estimates table that do not vary within an analysis."""

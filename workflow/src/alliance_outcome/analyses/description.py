@@ -60,7 +60,9 @@ def describe_sample(sessions: pd.DataFrame) -> pd.DataFrame:
             "clients_per_therapist_max": per_therapist.max(),
             "therapists_with_one_client": int((per_therapist == 1).sum()),
         }
-    return pd.DataFrame({"quantity": list(quantities), "value": [float(value) for value in quantities.values()]})
+    return pd.DataFrame(
+        {"quantity": list(quantities), "value": [float(value) for value in quantities.values()]}
+    )
 
 
 def describe_participants(clients: pd.DataFrame, therapists: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,9 @@ from alliance_outcome.design.timing import session_slots
 from alliance_outcome.models.growth import implied_severity
 
 
-def with_implied_outcome(rows: pd.DataFrame, sessions: pd.DataFrame, context: AnalysisContext) -> pd.DataFrame:
+def with_implied_outcome(
+    rows: pd.DataFrame, sessions: pd.DataFrame, context: AnalysisContext
+) -> pd.DataFrame:
     """Fill in the outcome of studies that ask for the severity at a fixed session.
 
     Parameters
@@ -65,5 +67,7 @@ def fit_early_models(rows: pd.DataFrame, context: AnalysisContext) -> list[Fitte
             covariates=context.early_covariates,
             has_therapists=context.has_therapists,
         )
-        for specification in specifications(EARLY_MODELS, context.raters, has_therapists=context.has_therapists)
+        for specification in specifications(
+            EARLY_MODELS, context.raters, has_therapists=context.has_therapists
+        )
     ]

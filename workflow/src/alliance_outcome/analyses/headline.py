@@ -89,7 +89,9 @@ def headline_answer(
         & (contrasts["level"] == WITHIN_CLIENT)
     ]
     pair = _headline_pair(context.raters)
-    differences = rows[(rows["term"] == "difference") & (rows["rater"] == pair[0]) & (rows["rater_b"] == pair[1])]
+    differences = rows[
+        (rows["term"] == "difference") & (rows["rater"] == pair[0]) & (rows["rater_b"] == pair[1])
+    ]
     standardised = rows[rows["term"] == "coefficient_standardised"].set_index("rater")
     return decide(
         differences.to_dict("records")[0],
@@ -109,8 +111,8 @@ def _headline_pair(raters: Sequence[str]) -> tuple[str, str]:
 def _notes(context: AnalysisContext, settings: DecisionSettings, pair: tuple[str, str]) -> tuple[str, ...]:
     """Collect what a reader must know beside the answer."""
     notes = [
-        "This answer rests on the hybrid model, a comparator: with few sessions or with individual trends it is biased, "
-        "and the panel models that avoid this bias are not part of this version."
+        "This answer rests on the hybrid model, a comparator: with few sessions or with individual trends it is "
+        "biased, and the panel models that avoid this bias are not part of this version."
     ]
     if settings.primary:
         notes.append(f"The study file overrides the model behind this answer: {settings.primary}.")

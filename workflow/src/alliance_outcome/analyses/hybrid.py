@@ -34,5 +34,7 @@ def fit_hybrid_models(rows: pd.DataFrame, context: AnalysisContext) -> list[Fitt
             covariates=context.hybrid_covariates,
             has_therapists=context.has_therapists,
         )
-        for specification in specifications(HYBRID_MODELS, context.raters, has_therapists=context.has_therapists)
+        for specification in specifications(
+            HYBRID_MODELS, context.raters, has_therapists=context.has_therapists
+        )
     ]

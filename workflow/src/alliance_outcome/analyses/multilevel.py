@@ -18,7 +18,12 @@ from alliance_outcome.analyses.estimates import estimates_frame, row_key
 from alliance_outcome.analyses.model_rows import rows_of
 from alliance_outcome.design.levels import BETWEEN_THERAPIST, WITHIN_CLIENT, jackknife_level_sds, scales_frame
 from alliance_outcome.design.specification import ModelSpecification
-from alliance_outcome.models.multilevel import MultilevelFit, RankDeficientDesign, UnfittableModel, fit_multilevel
+from alliance_outcome.models.multilevel import (
+    MultilevelFit,
+    RankDeficientDesign,
+    UnfittableModel,
+    fit_multilevel,
+)
 
 ENGINE = "mixedlm"
 CI_LEVEL = 0.95
@@ -109,7 +114,9 @@ def fit_specification(
     return FittedModel(specification, complete, fit, None)
 
 
-def tabulate(models: Sequence[FittedModel], context: AnalysisContext, analysis: str, min_therapists: int) -> MultilevelTables:
+def tabulate(
+    models: Sequence[FittedModel], context: AnalysisContext, analysis: str, min_therapists: int
+) -> MultilevelTables:
     """Put fits and refusals into tables.
 
     Parameters
@@ -140,7 +147,11 @@ def tabulate(models: Sequence[FittedModel], context: AnalysisContext, analysis: 
 
 
 def _stack(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["model", "estimand", "raters"])
+    return (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame(columns=["model", "estimand", "raters"])
+    )
 
 
 def _identity(model: FittedModel) -> dict[str, str]:
@@ -219,7 +230,9 @@ def _estimate_rows(
             "unit": f"{context.unit} per unit of the term",
             **wald_fields(wald),
         }
-        status = status_fields(model.fit.converged, level, counts["n_therapists"], min_therapists, degrees[term])
+        status = status_fields(
+            model.fit.converged, level, counts["n_therapists"], min_therapists, degrees[term]
+        )
         rows.append({**row, **status})
     return rows + _variance_rows(model, base, counts, context)
 
@@ -242,7 +255,11 @@ def wald_fields(wald: Any) -> dict[str, Any]:
 
 
 def status_fields(
-    converged: bool, level: str | None, n_therapists: int | None, min_therapists: int, degrees: float = math.inf
+    converged: bool,
+    level: str | None,
+    n_therapists: int | None,
+    min_therapists: int,
+    degrees: float = math.inf,
 ) -> dict[str, str | None]:
     """Say whether an estimate is established.
 
@@ -267,7 +284,9 @@ def status_fields(
     if not converged:
         return {"status": "not_established", "reason": "the model did not converge"}
     if level == BETWEEN_THERAPIST and (n_therapists or 0) < min_therapists:
-        reason = f"{n_therapists} therapists, fewer than the {min_therapists} that a between-therapist claim needs"
+        reason = (
+            f"{n_therapists} therapists, fewer than the {min_therapists} that a between-therapist claim needs"
+        )
         return {"status": "not_established", "reason": reason}
     if degrees < 1:
         return {"status": "not_established", "reason": "no degrees of freedom are left at this level"}
@@ -352,7 +371,11 @@ def _check_rows(model: FittedModel, analysis: str) -> list[dict[str, Any]]:
     """Return the checks of a fit: convergence gates the answer, a boundary is shown."""
     name = model.specification.name
     if model.fit is None:
-        return [_check(analysis, f"convergence.{name}", None, None, None, f"{name} was not fitted: {model.reason}")]
+        return [
+            _check(
+                analysis, f"convergence.{name}", None, None, None, f"{name} was not fitted: {model.reason}"
+            )
+        ]
     fit = model.fit
     return [
         _check(
@@ -370,7 +393,11 @@ def _check_rows(model: FittedModel, analysis: str) -> list[dict[str, Any]]:
             float(len(fit.singular)),
             0.0,
             f"{name}: "
-            + (f"estimated on the boundary: {', '.join(fit.singular)}" if fit.singular else "nothing on the boundary"),
+            + (
+                f"estimated on the boundary: {', '.join(fit.singular)}"
+                if fit.singular
+                else "nothing on the boundary"
+            ),
         ),
     ]
 

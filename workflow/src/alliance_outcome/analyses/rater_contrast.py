@@ -1,7 +1,7 @@
 """The rater contrast: whose alliance goes with more improvement, at each level and by each engine.
 
-D = b_client·sd_client − b_therapist·sd_therapist, in units of the outcome, with severity higher = worse: below zero, the
-client's rating goes with less severity than the therapist's. Both raters' standardised coefficients and
+D = b_client·sd_client − b_therapist·sd_therapist, in units of the outcome, with severity higher = worse: below zero,
+the client's rating goes with less severity than the therapist's. Both raters' standardised coefficients and
 |β_client| − |β_therapist| stand beside it. Standard deviations are held fixed; ``difference_sd_uncertain`` carries
 their uncertainty. ``unique`` contrasts come from the joint model and its covariance. ``total`` contrasts come from two
 models on the same rows, whose coefficients covary; their covariance, and that with the standard deviations, is the
@@ -82,7 +82,9 @@ def multilevel_contrasts(
             rows += _refused(refused, records, context)
             continue
         raters = {
-            rater: _coefficient(record, scales, replicates, "+".join(context.raters) if estimand == "unique" else rater)
+            rater: _coefficient(
+                record, scales, replicates, "+".join(context.raters) if estimand == "unique" else rater
+            )
             for rater, record in records.items()
         }
         rows += [_standardised_row(raters[rater], context) for rater in raters]
@@ -128,7 +130,11 @@ def _standardised_row(coefficient: RaterCoefficient, context: AnalysisContext) -
         key: None if row[key] is None or pd.isna(row[key]) else row[key] * coefficient.sd
         for key in ("estimate", "std_error", "ci_low", "ci_high")
     }
-    return {**_contrast_base(row, context), **scaled, **_named(row, row["rater"], None, "coefficient_standardised")}
+    return {
+        **_contrast_base(row, context),
+        **scaled,
+        **_named(row, row["rater"], None, "coefficient_standardised"),
+    }
 
 
 def _contrast_base(row: dict[str, Any], context: AnalysisContext) -> dict[str, Any]:
@@ -164,7 +170,14 @@ def _pair_rows(
     found = [
         ("difference", np.array([1.0, -1.0]), spread, kind, degrees, method),
         ("absolute_difference", np.array([signs[0], -signs[1]]), spread, kind, degrees, method),
-        ("difference_sd_uncertain", np.array([1.0, -1.0]), _jackknife(uncertain_sds), "CR3", clusters, "clusters_minus_1"),
+        (
+            "difference_sd_uncertain",
+            np.array([1.0, -1.0]),
+            _jackknife(uncertain_sds),
+            "CR3",
+            clusters,
+            "clusters_minus_1",
+        ),
     ]
     return [
         {
@@ -200,11 +213,14 @@ def _wald(estimate: float, std_error: float, degrees: float) -> dict[str, float]
     }
 
 
-def _refused(refused: dict[str, Any], raters: Iterable[str], context: AnalysisContext) -> list[dict[str, Any]]:
+def _refused(
+    refused: dict[str, Any], raters: Iterable[str], context: AnalysisContext
+) -> list[dict[str, Any]]:
     """Return refused contrast rows."""
     base = _contrast_base(refused, context)
     return [
-        {**base, **_named(refused, first, second, "difference")} for first, second in itertools.combinations(raters, 2)
+        {**base, **_named(refused, first, second, "difference")}
+        for first, second in itertools.combinations(raters, 2)
     ]
 
 
@@ -263,5 +279,12 @@ def posterior_contrasts(
             }
         )
         absolute = abs(scaled[first]) - abs(scaled[second])
-        rows.append({**base, **summarise(absolute), "role": "secondary", **_named(base, first, second, "absolute_difference")})
+        rows.append(
+            {
+                **base,
+                **summarise(absolute),
+                "role": "secondary",
+                **_named(base, first, second, "absolute_difference"),
+            }
+        )
     return rows

@@ -17,10 +17,10 @@ from pathlib import Path
 import pandas as pd
 
 from alliance_outcome.analyses.early import fit_early_models
+from alliance_outcome.analyses.estimates import estimates_frame
 from alliance_outcome.analyses.headline import all_contrasts
 from alliance_outcome.analyses.hybrid import fit_hybrid_models
 from alliance_outcome.analyses.multilevel import tabulate
-from alliance_outcome.analyses.estimates import estimates_frame
 from alliance_outcome.analyses.preparation import prepare_study
 from alliance_outcome.data.ingest import ingest_study
 from alliance_outcome.data.simulate import generating_values, simulate_study, write_raw_files
@@ -30,7 +30,16 @@ from alliance_outcome.simulation_settings import SimulationSettings
 #: Size of the one run behind the pseudo-true values.
 LARGE_STUDY = {"n_clients": 20_000, "n_therapists": 1_000}
 KEYS = ["level", "rater", "rater_b", "term"]
-PSEUDO_TRUE_COLUMNS = ["row_id", "model", "estimand", *KEYS, "unit", "pseudo_true_value", "pseudo_true_se", "parameters"]
+PSEUDO_TRUE_COLUMNS = [
+    "row_id",
+    "model",
+    "estimand",
+    *KEYS,
+    "unit",
+    "pseudo_true_value",
+    "pseudo_true_se",
+    "parameters",
+]
 TRUTH_COLUMNS = [*PSEUDO_TRUE_COLUMNS[:-1], "generating_value", "note"]
 
 #: How the generator names the quantities of the contrast table.
@@ -86,7 +95,10 @@ def pseudo_true_values(study: StudySettings, seed: int, say: Callable[[str], Non
         primary_outcome=study.primary_outcome,
         outcome_unit=study.outcome_unit,
     )
-    fits = [fit_hybrid_models(prepared.hybrid, prepared.context), fit_early_models(prepared.early, prepared.context)]
+    fits = [
+        fit_hybrid_models(prepared.hybrid, prepared.context),
+        fit_early_models(prepared.early, prepared.context),
+    ]
     tables = [
         tabulate(models, prepared.context, analysis, study.min_therapists_for_claim)
         for models, analysis in zip(fits, ("multilevel", "early"), strict=True)
@@ -121,12 +133,15 @@ def truth_table(settings: SimulationSettings, stored: Path) -> pd.DataFrame:
     """
     generating = generating_values(settings)
     generating = generating[generating["quantity"].isin(_TERMS)]
-    generating = generating.assign(term=generating["quantity"].map(_TERMS), generating_value=generating["value"])
+    generating = generating.assign(
+        term=generating["quantity"].map(_TERMS), generating_value=generating["value"]
+    )
     generating = generating[[*KEYS, "estimand", "generating_value", "note"]]
     pseudo_true = _stored_values(settings, stored)
     if pseudo_true is None:
         return generating.assign(
-            note=generating["note"] + " No pseudo-true values are stored for these parameters: run the target pseudo_true."
+            note=generating["note"]
+            + " No pseudo-true values are stored for these parameters: run the target pseudo_true."
         ).reindex(columns=TRUTH_COLUMNS)
     early = pseudo_true["model"].str.startswith("early_three_level")
     within = pseudo_true["level"] == "within_client"

@@ -21,7 +21,12 @@ SMALLEST_P_VALUE = 1e-10
 MONTE_CARLO_WIDTH = 4.5
 
 #: Columns compared, and the column that holds each one's Monte Carlo standard error.
-NUMBERS = {"estimate": "mcse_mean", "std_error": "mcse_sd", "ci_low": "mcse_ci_low", "ci_high": "mcse_ci_high"}
+NUMBERS = {
+    "estimate": "mcse_mean",
+    "std_error": "mcse_sd",
+    "ci_low": "mcse_ci_low",
+    "ci_high": "mcse_ci_high",
+}
 COUNTS = ("n_sessions", "n_clients", "n_therapists")
 TEXTS = ("status", "reason", "role", "level", "rater", "rater_b", "unit")
 VERIFICATION_COLUMNS = ["analysis", "row_id", "verdict", "column", "reference", "new", "tolerance"]
@@ -87,7 +92,9 @@ def row_differences(reference: Mapping[str, Any], new: Mapping[str, Any]) -> lis
     return found
 
 
-def _difference(column: str, reference: Mapping[str, Any], new: Mapping[str, Any], tolerance: float | None) -> dict:
+def _difference(
+    column: str, reference: Mapping[str, Any], new: Mapping[str, Any], tolerance: float | None
+) -> dict:
     return {"column": column, "reference": reference[column], "new": new[column], "tolerance": tolerance}
 
 

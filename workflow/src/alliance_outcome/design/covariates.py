@@ -42,7 +42,9 @@ def covariate_columns(
             values = table.set_index(unit)[covariate]
             if values.nunique() < 2:
                 remedy = f"remove it from covariates.{unit}"
-                faults.add("study file", f"covariates.{unit}", f"{covariate} takes fewer than two values", remedy)
+                faults.add(
+                    "study file", f"covariates.{unit}", f"{covariate} takes fewer than two values", remedy
+                )
                 continue
             added = _columns(covariate, values)
             rows = rows.join(added, on=unit)

@@ -48,10 +48,18 @@ def early_rows(
     window = slots[slots["number"].isin(settings.early.sessions)]
     rated = everyone.merge(_early_means(window, alliances, settings.early.min_rated), on="client")
     numbers = ", ".join(str(number) for number in settings.early.sessions)
-    flow.note("alliance", f"… with alliance rated by every rater in at least {settings.early.min_rated} of sessions {numbers}", rated)
+    flow.note(
+        "alliance",
+        f"… with alliance rated by every rater in at least {settings.early.min_rated} of sessions {numbers}",
+        rated,
+    )
     used = window[window[alliances].notna().any(axis=1)]
     rows = rated.merge(_severity_around(sessions, slots, used, timings), on="client", how="left")
-    rows = flow.note("baseline", "… and severity before the alliance ratings", rows.dropna(subset=["severity_first", "severity_before"]))
+    rows = flow.note(
+        "baseline",
+        "… and severity before the alliance ratings",
+        rows.dropna(subset=["severity_first", "severity_before"]),
+    )
     rows = _add_outcomes(rows, sessions, slots, used, timings, settings, flow)
     rows, names = covariate_columns(rows, clients, therapists, settings.covariates)
     rows = rows.dropna(subset=names)
@@ -85,7 +93,9 @@ def _severity_around(
     limits = position(used["slot"], earliest).groupby(used["client"]).min()
     before = last_severity_before(sessions, slots, timings["severity"], limits)
     first = first_severity(sessions, slots, timings)
-    return pd.DataFrame({"severity_first": first, "severity_before": before}).rename_axis("client").reset_index()
+    return (
+        pd.DataFrame({"severity_first": first, "severity_before": before}).rename_axis("client").reset_index()
+    )
 
 
 def _add_outcomes(
@@ -111,7 +121,9 @@ def _add_outcomes(
     rows = rows.astype({"outcome": "float64"})
     words = {"end": "end-of-therapy", "follow_up": "follow-up"}[settings.early.outcome]
     flow.note("outcome", f"… and an {words} assessment", rows.dropna(subset="outcome"))
-    early = rows["client"].map(final.groupby("client")["week"].last()) <= rows["client"].map(last_used["week"])
+    early = rows["client"].map(final.groupby("client")["week"].last()) <= rows["client"].map(
+        last_used["week"]
+    )
     rows.loc[early, "outcome"] = float("nan")
     flow.note("order", "… later than the last alliance rating used", rows.dropna(subset="outcome"))
     return rows

@@ -1,8 +1,8 @@
 """The within/between split of a rater's alliance, and the standard deviation of each level.
 
-``within_client`` is a rating minus the client's mean; ``between_client`` the client's mean minus the therapist's mean of
-client means; ``between_therapist`` that mean, centred on the mean over therapists. Without a therapist level the second
-is ``between_client_pooled``: the client's mean minus the mean over clients. The parts are uncorrelated by construction
+``within_client`` is a rating minus the client's mean; ``between_client`` the client's mean minus the therapist's mean
+of client means; ``between_therapist`` that mean, centred on the mean over therapists. Without a therapist level the
+second is ``between_client_pooled``: the client's mean minus the mean over clients. The parts add up to the rating
 (Curran & Bauer 2011, 10.1146/annurev.psych.093008.100356).
 """
 
@@ -44,7 +44,7 @@ def split_levels(rows: pd.DataFrame, measures: Iterable[str]) -> pd.DataFrame:
     -------
     DataFrame
         The rows with ``<measure>_<level>`` columns added. Without therapist ids the ``between_client`` and
-        ``between_therapist`` columns are absent.
+        ``between_therapist`` columns are absent. Sums run in the order of the rows, never of the labels.
     """
     parts = {}
     has_therapists = bool(rows["therapist"].notna().all()) and len(rows) > 0
@@ -54,7 +54,7 @@ def split_levels(rows: pd.DataFrame, measures: Iterable[str]) -> pd.DataFrame:
         clients = rows.assign(_mean=client_mean).drop_duplicates("client")
         parts[level_column(measure, BETWEEN_CLIENT_POOLED)] = client_mean - clients["_mean"].mean()
         if has_therapists:
-            therapists = clients.groupby("therapist")["_mean"].mean()
+            therapists = clients.groupby("therapist", sort=False)["_mean"].mean()
             therapist_mean = rows["therapist"].map(therapists)
             parts[level_column(measure, BETWEEN_CLIENT)] = client_mean - therapist_mean
             parts[level_column(measure, BETWEEN_THERAPIST)] = therapist_mean - therapists.mean()

@@ -114,7 +114,9 @@ def hybrid_rows(
         pairs = flow.note("gap", text, pairs[near])
     first = first_severity(sessions, slots, timings)
     pairs = pairs.assign(severity_first=pairs["client"].map(first))
-    pairs = flow.note("baseline", "… and severity before the first alliance rating", pairs.dropna(subset="severity_first"))
+    pairs = flow.note(
+        "baseline", "… and severity before the first alliance rating", pairs.dropna(subset="severity_first")
+    )
     pairs, names = covariate_columns(pairs, clients, therapists, settings.covariates)
     pairs = flow.note("covariates", "… and all covariates known", pairs.dropna(subset=list(names)))
     pairs, trend = _add_trend(pairs, settings)
@@ -167,7 +169,9 @@ def first_severity(sessions: pd.DataFrame, slots: pd.DataFrame, timings: Mapping
     """
     alliances = [name for name in timings if name != "severity"]
     ratings = [
-        pd.DataFrame({"client": slots["client"], "at": position(slots["slot"], timings[name])})[slots[name].notna()]
+        pd.DataFrame({"client": slots["client"], "at": position(slots["slot"], timings[name])})[
+            slots[name].notna()
+        ]
         for name in alliances
     ]
     first_rating = pd.concat(ratings).groupby("client")["at"].min()
@@ -229,8 +233,8 @@ def restricted_cubic_spline(values: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n, 3)
-        The linear term and two cubic terms that are linear beyond the outer knots. Source: Harrell, Regression
-        Modeling Strategies (2015), equation 2.25; knots as his section 2.4.6.
+        The linear term and two cubic terms that are linear beyond the outer knots (Harrell 2015, Regression
+        Modeling Strategies).
     """
     knots = np.unique(np.quantile(values, [0.05, 0.35, 0.65, 0.95]))
     last, before_last = knots[-1], knots[-2]

@@ -63,7 +63,9 @@ class ModelSpecification:
     def alliance_terms(self) -> dict[str, tuple[str, str]]:
         """Map each alliance term to its rater and level."""
         return {
-            level_column(f"alliance_{rater}", level): (rater, level) for level in self.levels for rater in self.raters
+            level_column(f"alliance_{rater}", level): (rater, level)
+            for level in self.levels
+            for rater in self.raters
         }
 
     def terms(self, trend: Sequence[str], covariates: Sequence[str]) -> list[str]:
@@ -76,7 +78,9 @@ class ModelSpecification:
         return ["Intercept", *trend, *baseline, *covariates, *self.alliance_terms()]
 
 
-def specifications(models: Sequence[str], raters: Sequence[str], *, has_therapists: bool) -> list[ModelSpecification]:
+def specifications(
+    models: Sequence[str], raters: Sequence[str], *, has_therapists: bool
+) -> list[ModelSpecification]:
     """List the fits of some models: joint first, then each rater alone.
 
     Parameters

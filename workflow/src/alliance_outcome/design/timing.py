@@ -119,6 +119,6 @@ def recall_warning(rater: str, recall_days: float | None, median_gap_days: float
     if recall_days is None or pd.isna(recall_days) or recall_days <= median_gap_days:
         return None
     return (
-        f"The severity form asks about the last {recall_days:.0f} days, and the median gap after the {rater}'s alliance "
+        f"The severity form asks about the last {recall_days:.0f} days, and the median gap after the {rater}'s "
         f"rating is {median_gap_days:.0f} days: alliance and lag-1 outcome are not temporally separated."
     )

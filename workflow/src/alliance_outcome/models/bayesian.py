@@ -10,7 +10,9 @@ effects in raw units again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,11 +21,13 @@ import nutpie
 import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
-from numpy.typing import ArrayLike
-from xarray import DataTree
+from numpy.typing import ArrayLike, NDArray
+from xarray import Dataset, DataTree
 
 #: Draws of the prior, and of the prior and posterior predictive distributions, that are kept for checks.
 PREDICTIVE_DRAWS = 500
+#: Acceptance that NUTS adapts its step size to: small steps, because a variance near zero makes a narrow funnel.
+TARGET_ACCEPT = 0.95
 #: Standardised random effects: sampled, but of no use to anybody afterwards.
 NUISANCE = ("client_standardised", "therapist_standardised")
 
@@ -90,53 +94,82 @@ def build_model(
         With ``coefficient`` (dims ``term``, raw units), ``client_sd`` and ``client_correlation`` (dims
         ``client_term``; standard deviations in raw units), ``therapist_sd`` and ``residual_sd``.
     """
-    predictors = list(fixed.columns[1:])
-    centre = fixed[predictors].mean()
-    scale = pd.Series({name: scales.get(name, fixed[name].std()) for name in predictors})
+    data = model_data(outcome, fixed, slopes=slopes, scales=scales)
     client_terms = ["Intercept", *slopes]
     coords = {
         "term": list(fixed.columns),
-        "predictor": predictors,
+        "predictor": list(fixed.columns[1:]),
         "client_term": client_terms,
         "client_term_b": client_terms,
     }
-    with pm.Model(coords=coords) as model:
+    with _quiet_about_blas(), pm.Model(coords=coords) as model:
+        values = {name: pm.Data(name, array) for name, array in data.items()}
         intercept = pm.Normal("centred_intercept", priors.intercept_mean, priors.intercept_sd)
         effect = pm.Normal("effect", 0.0, priors.effect_sd, dims="predictor")
-        standardised = (fixed[predictors] - centre) / scale
-        expected = intercept + pt.dot(standardised.to_numpy(), effect)
+        expected = intercept + pt.dot(values["predictors"], effect)
         if client is not None:
-            expected += _client_effects(client, fixed[list(slopes)] / scale[list(slopes)], scale, priors)
+            expected += _client_effects(client, len(slopes), values, priors)
         if therapist is not None:
             expected += _therapist_effects(therapist, priors)
         residual_sd = pm.HalfNormal("residual_sd", priors.residual_sd)
-        pm.Normal("outcome", expected, residual_sd, observed=np.asarray(outcome, dtype=float))
-        raw = effect / scale.to_numpy()
-        raw_intercept = intercept - pt.dot(centre.to_numpy(), raw)
+        pm.Normal("outcome", expected, residual_sd, observed=values["observed_outcome"])
+        raw = effect / values["scales"]
+        raw_intercept = intercept - pt.dot(values["centres"], raw)
         pm.Deterministic("coefficient", pt.concatenate([raw_intercept[None], raw]), dims="term")
     return model
 
 
-def _client_effects(client: ArrayLike, slope_columns: pd.DataFrame, scale: pd.Series, priors: Priors) -> pt.TensorVariable:
+def model_data(
+    outcome: pd.Series, fixed: pd.DataFrame, *, slopes: Sequence[str], scales: Mapping[str, float]
+) -> dict[str, NDArray[np.float64]]:
+    """Centre and scale what the model is fitted to; a compiled model takes the same arrays of another study.
+
+    Parameters
+    ----------
+    outcome, fixed, slopes, scales
+        As in :func:`build_model`.
+
+    Returns
+    -------
+    dict
+        ``observed_outcome``; the standardised ``predictors`` (rows by predictors) with their ``centres`` and
+        ``scales``; the ``slope_predictors`` with their ``slope_scales``, scaled but not centred: a random slope is a
+        deviation around the client's own mean, which within-client columns have at zero already.
+    """
+    predictors = fixed.iloc[:, 1:]
+    centre = predictors.mean()
+    scale = pd.Series({name: scales.get(name, predictors[name].std()) for name in predictors})
+    return {
+        "observed_outcome": np.asarray(outcome, dtype=float),
+        "predictors": ((predictors - centre) / scale).to_numpy(),
+        "slope_predictors": (fixed[list(slopes)] / scale[list(slopes)]).to_numpy(),
+        "slope_scales": scale[list(slopes)].to_numpy(dtype=float),
+        "centres": centre.to_numpy(),
+        "scales": scale.to_numpy(dtype=float),
+    }
+
+
+def _client_effects(
+    client: ArrayLike, n_slopes: int, values: Mapping[str, pt.TensorVariable], priors: Priors
+) -> pt.TensorVariable:
     """Add client intercepts and slopes to the model in context, and return their part of every row."""
     codes, labels = pd.factorize(np.asarray(client))
-    count = slope_columns.shape[1] + 1
-    sds = pm.HalfNormal.dist(np.array([priors.group_sd] + [priors.slope_sd] * (count - 1)), shape=count)
-    standardised = pm.Normal("client_standardised", 0.0, 1.0, shape=(count, len(labels)))
-    unit = np.array([1.0, *scale[list(slope_columns)]])
-    if count == 1:
+    standardised = pm.Normal("client_standardised", 0.0, 1.0, shape=(n_slopes + 1, len(labels)))
+    if n_slopes == 0:
         sd = pm.HalfNormal("client_intercept_sd", priors.group_sd)
         pm.Deterministic("client_sd", sd[None], dims="client_term")
         return (sd * standardised[0])[codes]
+    sds = pm.HalfNormal.dist(np.array([priors.group_sd] + [priors.slope_sd] * n_slopes), shape=n_slopes + 1)
     cholesky, correlation, spread = pm.LKJCholeskyCov(
-        "client_cholesky", eta=priors.lkj_eta, n=count, sd_dist=sds, store_in_trace=False
+        "client_cholesky", eta=priors.lkj_eta, n=n_slopes + 1, sd_dist=sds, store_in_trace=False
     )
-    pm.Deterministic("client_sd", spread / unit, dims="client_term")
+    raw_spread = pt.concatenate([spread[:1], spread[1:] / values["slope_scales"]])
+    pm.Deterministic("client_sd", raw_spread, dims="client_term")
     pm.Deterministic("client_correlation", correlation, dims=("client_term", "client_term_b"))
     effects = pt.dot(cholesky, standardised)
     part = effects[0][codes]
-    for position, column in enumerate(slope_columns, 1):
-        part += effects[position][codes] * slope_columns[column].to_numpy()
+    for position in range(n_slopes):
+        part += effects[position + 1][codes] * values["slope_predictors"][:, position]
     return part
 
 
@@ -183,24 +216,37 @@ def sample_posterior(
     -----
     The same seed gives the same draws only for the same compiled code: compare runs within Monte Carlo error.
     """
-    sampler_seed, prior_seed, predictive_seed = (int(each) for each in np.random.SeedSequence(seed).generate_state(3))
+    sampler_seed, prior_seed, predictive_seed = (
+        int(each) for each in np.random.SeedSequence(seed).generate_state(3)
+    )
     settings = {"chains": chains, "draws": draws, "tune": tune, "cores": cores}
-    if sampler == "nutpie":
-        compiled = nutpie.compile_pymc_model(model)
-        tree = nutpie.sample(compiled, **settings, seed=sampler_seed, progress_bar=False, save_warmup=False)
-    else:
-        with model:
-            tree = pm.sample(
+    with _quiet_about_blas():
+        if sampler == "nutpie":
+            compiled = nutpie.compile_pymc_model(model)
+            tree = nutpie.sample(
+                compiled,
                 **settings,
-                random_seed=sampler_seed,
-                progressbar=False,
-                compute_convergence_checks=False,
+                seed=sampler_seed,
+                target_accept=TARGET_ACCEPT,
+                progress_bar=False,
+                save_warmup=False,
             )
+        else:
+            with model:
+                tree = pm.sample(
+                    **settings,
+                    random_seed=sampler_seed,
+                    target_accept=TARGET_ACCEPT,
+                    progressbar=False,
+                    compute_convergence_checks=False,
+                )
     thinned = tree.posterior.dataset.isel(draw=_thinned(chains, draws))
     # Predictive draws are few: the interpreter is faster than compiling them.
     compile_kwargs = {"mode": "FAST_COMPILE"}
-    with model:
-        prior = pm.sample_prior_predictive(PREDICTIVE_DRAWS, random_seed=prior_seed, compile_kwargs=compile_kwargs)
+    with _quiet_about_blas(), model:
+        prior = pm.sample_prior_predictive(
+            PREDICTIVE_DRAWS, random_seed=prior_seed, compile_kwargs=compile_kwargs
+        )
         predictive = pm.sample_posterior_predictive(
             thinned, random_seed=predictive_seed, progressbar=False, compile_kwargs=compile_kwargs
         )
@@ -216,9 +262,13 @@ def _thinned(chains: int, draws: int) -> slice:
 def _kept(tree: DataTree, prior: DataTree, predictive: DataTree) -> DataTree:
     """Keep what later stages read; clients' and therapists' own effects are left out."""
 
-    def without_nuisance(group: DataTree) -> pd.DataFrame:
+    def without_nuisance(group: DataTree) -> Dataset:
         dataset = group.dataset
-        internal = [name for name in dataset.data_vars if name in NUISANCE or "__" in name or name == "client_cholesky"]
+        internal = [
+            name
+            for name in dataset.data_vars
+            if name in NUISANCE or "__" in name or name == "client_cholesky"
+        ]
         return dataset.drop_vars(internal)
 
     return DataTree.from_dict(
@@ -231,3 +281,11 @@ def _kept(tree: DataTree, prior: DataTree, predictive: DataTree) -> DataTree:
             "posterior_predictive": predictive.posterior_predictive.dataset,
         }
     )
+
+
+@contextmanager
+def _quiet_about_blas() -> Iterator[None]:
+    """Silence one warning: PyTensor is slow without a BLAS for C code, but the code here is compiled by Numba."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS installation")
+        yield

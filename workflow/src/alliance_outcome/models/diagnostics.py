@@ -62,7 +62,9 @@ def summarise(draws: ArrayLike, ci_level: float = 0.95) -> dict[str, float]:
         }
 
 
-def convergence_checks(summaries: Mapping[str, Mapping[str, float]], tree: DataTree | None) -> list[dict[str, Any]]:
+def convergence_checks(
+    summaries: Mapping[str, Mapping[str, float]], tree: DataTree | None
+) -> list[dict[str, Any]]:
     """Check the sampler on parameters and derived quantities.
 
     Parameters
@@ -86,17 +88,25 @@ def convergence_checks(summaries: Mapping[str, Mapping[str, float]], tree: DataT
         return found
     diverging = float(tree.sample_stats["diverging"].sum())
     text = f"{diverging:.0f} divergent transitions"
-    found.append({"name": "divergences", "passed": diverging == 0, "value": diverging, "limit": 0.0, "text": text})
+    found.append(
+        {"name": "divergences", "passed": diverging == 0, "value": diverging, "limit": 0.0, "text": text}
+    )
     energy = tree.sample_stats["energy"].to_numpy()
     fraction = np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)
     smallest = float(fraction.min())
     text = f"smallest energy fraction of a chain {smallest:.2f}, at least {MIN_BFMI:g} wanted"
-    found.append({"name": "energy", "passed": smallest >= MIN_BFMI, "value": smallest, "limit": MIN_BFMI, "text": text})
+    found.append(
+        {"name": "energy", "passed": smallest >= MIN_BFMI, "value": smallest, "limit": MIN_BFMI, "text": text}
+    )
     return found
 
 
 def _worst(
-    summaries: Mapping[str, Mapping[str, float]], diagnostic: str, worst: Callable[..., float], limit: float, words: str
+    summaries: Mapping[str, Mapping[str, float]],
+    diagnostic: str,
+    worst: Callable[..., float],
+    limit: float,
+    words: str,
 ) -> dict[str, Any]:
     """Check a diagnostic at its worst quantity."""
     values = {name: summary[diagnostic] for name, summary in summaries.items()}
@@ -119,7 +129,10 @@ STATISTICS: dict[str, tuple[str, Callable[[NDArray[np.float64], NDArray[np.intp]
     "sd": ("standard deviation over all rows", lambda values, _: float(values.std())),
     "low": ("5th percentile", lambda values, _: float(np.quantile(values, 0.05))),
     "high": ("95th percentile", lambda values, _: float(np.quantile(values, 0.95))),
-    "between": ("standard deviation of the unit means", lambda values, unit: float(_unit_means(values, unit).std())),
+    "between": (
+        "standard deviation of the unit means",
+        lambda values, unit: float(_unit_means(values, unit).std()),
+    ),
     "within": (
         "standard deviation around the unit means",
         lambda values, unit: float((values - _unit_means(values, unit)[unit]).std()),

@@ -13,7 +13,13 @@ from alliance_outcome.report.captions import Caption
 from alliance_outcome.report.figure_files import Figure
 from alliance_outcome.report.formatting import is_absent, number, sentence_case
 from alliance_outcome.report.inline_svg import inline_svg
-from alliance_outcome.report.labels import name_terms, stage_label, words
+from alliance_outcome.report.labels import (
+    fitted_model_label,
+    name_terms,
+    split_model_name,
+    stage_label,
+    words,
+)
 from alliance_outcome.report.tables import Table
 
 
@@ -85,11 +91,24 @@ class FigureBlock:
 
 @dataclass(frozen=True)
 class FlowStep:
-    """One step of the data flow: what was kept, and what was taken away at it."""
+    """One box of the data flow.
+
+    Parameters
+    ----------
+    text : str
+        What the step asks for.
+    kept : str
+        What was left after it.
+    removed : str
+        What it took away; empty where nothing can have been taken away.
+    harmless : tuple of tuple of str
+        Steps after it that took nothing away: what each asks for, and what there was after it.
+    """
 
     text: str
     kept: str
     removed: str
+    harmless: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,11 +121,29 @@ class Flow:
 
 @dataclass(frozen=True)
 class Badge:
-    """One check: its state in a word and a symbol, never in colour alone."""
+    """A check, or the same finding in several models: its state in a word and a symbol, never in colour alone.
+
+    Parameters
+    ----------
+    state : {"passed", "failed", "not applicable"}
+        The outcome.
+    text : str
+        What was found.
+    detail : str
+        Value and limit, where the text does not give them.
+    where : tuple of str
+        The models with this finding, one entry per check; empty for a check of no particular model.
+    """
 
     state: Literal["passed", "failed", "not applicable"]
     text: str
     detail: str
+    where: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Return how many checks the badge stands for."""
+        return max(1, len(self.where))
 
     @property
     def symbol(self) -> str:
@@ -164,11 +201,16 @@ def badge_groups(checks: pd.DataFrame) -> list[Badges]:
     Returns
     -------
     list of Badges
-        In the order in which stages appear; within a stage failed checks come first.
+        In the order in which stages appear; within a stage failed checks come first, and checks of several models with
+        the same finding share a badge.
     """
     groups = []
     for stage, rows in checks.groupby("stage", sort=False):
-        badges = [_badge(row) for row in rows.to_dict("records")]
+        merged: dict[tuple[str, str, str], list[str]] = {}
+        for row in rows.to_dict("records"):
+            badge = _badge(row)
+            merged.setdefault((badge.state, badge.text, badge.detail), []).extend(badge.where)
+        badges = [Badge(*key, tuple(where)) for key, where in merged.items()]
         badges.sort(key=lambda badge: ("failed", "passed", "not applicable").index(badge.state))
         groups.append(Badges(stage_label(stage), tuple(badges)))
     return groups
@@ -177,13 +219,18 @@ def badge_groups(checks: pd.DataFrame) -> list[Badges]:
 def _badge(row: dict[str, Any]) -> Badge:
     """Turn one check into a badge."""
     state = "not applicable" if is_absent(row["passed"]) else _STATES[str(row["passed"]).lower()]
-    text = (
-        sentence_case(words(row["name"]))
-        if is_absent(row["text"])
-        else sentence_case(name_terms(row["text"]))
-    )
-    known = [f"{name} {_value(row[name])}" for name in ("value", "limit") if not is_absent(row[name])]
-    return Badge(state, text, ", ".join(known))
+    text = words(row["name"]) if is_absent(row["text"]) else row["text"]
+    named = split_model_name(text)
+    where = () if named is None else (fitted_model_label(named[0], named[1]),)
+    statement = sentence_case(name_terms(text if named is None else named[2]))
+    return Badge(state, statement, _detail(row, statement), where)
+
+
+def _detail(row: dict[str, Any], statement: str) -> str:
+    """Give value and limit of a check whose statement has no number of its own."""
+    if any(character.isdigit() for character in statement) or str(row["value"]) in ("0", "0.0"):
+        return ""
+    return ", ".join(f"{name} {_value(row[name])}" for name in ("value", "limit") if not is_absent(row[name]))
 
 
 def _value(text: str) -> str:

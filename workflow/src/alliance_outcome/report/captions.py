@@ -44,8 +44,9 @@ CAPTIONS = {
         "severity. A diamond left of zero favours the client's view, right of zero the therapist's, provided that the "
         "favoured coefficient itself is negative. Where the line through a diamond crosses zero, the data do not tell "
         "the two raters apart.",
-        "Both raters are in one model, so each coefficient is what one rater adds to the other. Standard deviations "
-        "are those of the level in question, on the rows of that model, and are held fixed.",
+        "All raters are in one model, so each coefficient is what one rater adds to the others. REML (restricted "
+        "maximum likelihood) and Bayesian are two ways to estimate the same model. Standard deviations (SD) are those "
+        "of the level in question, on the rows of that model, and are held fixed.",
         "Compare D with zero, not one rater's interval with the other's: two intervals may overlap although D is "
         "clear, and one may exclude zero although D is not. Differences between clients over the whole of therapy "
         "include later sessions and later severity. Means of few sessions pull the between-client "
@@ -54,19 +55,20 @@ CAPTIONS = {
     ),
     "coefficients": Caption(
         "Alliance coefficients across models",
-        "Each line of numbers is one coefficient in one model, with its interval beneath; colour and symbol say whose "
+        "Each symbol is one coefficient in one model, on the line of its interval; colour and symbol say whose "
         "rating it is. Left of zero: higher ratings go with less severity. Compare the same rater down a block to see "
         "how much the answer depends on the model.",
-        "Raw coefficients, per point of the rater's own scale, from every model that was fitted, both raters in one "
+        "Raw coefficients, per point of the rater's own scale, from every model that was fitted, all raters in one "
         "model.",
         "Points of different scales are not comparable between raters; the contrast figure uses "
         "standard deviations for "
-        "that. Models that contain the previous severity answer another question, and their within-client "
-        "coefficients are biased towards zero in short series.",
+        "that. Models that contain the previous severity answer another question, their within-client coefficients "
+        "are biased towards zero in short series, and their intervals are too narrow.",
     ),
     "trajectories": Caption(
         "Alliance and severity over sessions",
-        "The line is the mean of the clients rated at that session, the band holds the middle half of them.",
+        "The line is the mean of the clients rated at that session, the band holds the middle half of them. In "
+        "brackets: how many clients were rated at the first and at the last session shown.",
         "Only sessions rated for at least 10 clients are shown, and never a single client.",
         "Clients who leave therapy drop out of the later means, so a line may rise because some clients left and not "
         "because anybody changed. The middle half describes clients; it is not an interval for the mean.",
@@ -93,8 +95,8 @@ CAPTIONS = {
         "Each line is a summary of the data; the grey bar is the range that the model expects and "
         "the cross is what was "
         "observed. A cross far outside the bar means that the model does not reproduce that feature.",
-        "Each bar is the middle 90 % of simulated data sets, rescaled so that the median is 0 and the bar's half-width "
-        "is 1; the numbers at the right are in the original units.",
+        "Each bar is the middle 90\N{NO-BREAK SPACE}% of simulated data sets, rescaled so that the median is 0 and the "
+        "bar's half-width is 1; the numbers at the right are in the original units.",
         "The check before the data only asks whether the priors allow what is plausible: bars far wider than the data "
         "are harmless, bars that miss it are not. The check after the data uses the data twice and "
         "is therefore lenient.",
@@ -102,9 +104,9 @@ CAPTIONS = {
     "truth": Caption(
         "What generated the data against what was estimated",
         "The study is simulated, so the answer is known. The star is the value that generated the data, the vertical "
-        "tick is the pseudo-true value: what this model finds with endless data. Intervals should hold the tick about "
-        "as often as their level says.",
-        "Pseudo-true values come from very large simulated studies analysed with manifest means, as in the models.",
+        "tick is the pseudo-true value: what this model finds with endless data. Over many studies, intervals should "
+        "hold the tick as often as their level says.",
+        "Pseudo-true values come from one very large simulated study, analysed by the same models.",
         "A model may miss the star in every sample and still be computed correctly: star and tick "
         "differ wherever means "
         "of few sessions stand for a client or therapist. One data set shows neither bias nor coverage.",

@@ -22,6 +22,8 @@ WIDTH = 4.6
 INK = "#1f2933"
 MUTED = "#5f6b76"
 GRID = "#d5dbe1"
+#: What is known of a simulated study.
+TRUTH = "#7a1f5c"
 #: Okabe and Ito's palette, which people with any common colour vision can tell apart; raters get it in this order.
 RATER_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 RATER_MARKERS = ("o", "s", "^", "v", "P", "X")
@@ -115,7 +117,7 @@ def save_svg(canvas: Canvas, path: Path) -> None:
 
 
 def direct_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float) -> None:
-    """Label lines at their right ends and move labels apart that would touch.
+    """Label lines at their right ends and move labels apart that would touch; none leaves the axes at the top.
 
     Parameters
     ----------
@@ -126,8 +128,13 @@ def direct_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap
     gap : float
         Smallest vertical distance between two labels, in data units.
     """
-    height = float("-inf")
     shift = 0.02 * (axes.get_xlim()[1] - axes.get_xlim()[0])
+    ceiling = axes.get_ylim()[1]
+    placed: list[tuple[float, float, str, str]] = []
     for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
-        height = max(y, height + gap)
+        lowest = placed[-1][1] + gap if placed else float("-inf")
+        placed.append((x, max(y, lowest), text, colour))
+    for x, y, text, colour in reversed(placed):
+        height = min(y, ceiling)
+        ceiling = height - gap
         axes.text(x + shift, height, text, color=colour, va="center", ha="left", fontweight="bold")

@@ -5,10 +5,17 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report.drawing import Drawing
-from alliance_outcome.report.figure_style import INK, MUTED, rater_style
+from alliance_outcome.report.estimate_tables import shared_decimals
+from alliance_outcome.report.figure_style import INK, MUTED, TRUTH, rater_style
 from alliance_outcome.report.figures_contrast import interval_levels, numbers_of
 from alliance_outcome.report.forest import Mark, Row, draw_forest
-from alliance_outcome.report.formatting import estimate_with_interval, is_absent, number, sentence_case
+from alliance_outcome.report.formatting import (
+    estimate_with_interval,
+    is_absent,
+    lower_first,
+    number,
+    sentence_case,
+)
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.labels import engine_label, level_label, model_label, rater_label, words
 from alliance_outcome.report.selection import truth_comparison
@@ -18,34 +25,53 @@ _CHECK_HEADINGS = {
     "prior": "Before the data (prior predictive)",
     "posterior": "After the data (posterior predictive)",
 }
+_STATISTICS = {
+    "mean": "mean",
+    "sd": "SD over all rows",
+    "low": "5th percentile",
+    "high": "95th percentile",
+    "between": "SD of {unit} means",
+    "within": "SD around {unit} means",
+}
 
 
 def draw_predictive(results: Results, settings: ReportSettings) -> Drawing:
     """Draw observed summaries on the model's predictive intervals, each rescaled to its own interval."""
     del settings
     table = results.table("predictive")
+    table = table[table["q50"].notna()] if "q50" in table else table
     rows, alt = [], []
-    for check, heading in _CHECK_HEADINGS.items():
-        block = table[(table["check"] == check) & table["q50"].notna()]
-        if len(block):
-            rows.append(Row(heading, "heading"))
-            rows += [_predictive_row(row) for _, row in block.iterrows()]
+    for model in dict.fromkeys(table["model"]) if len(table) else ():
+        for check, heading in _CHECK_HEADINGS.items():
+            block = table[(table["check"] == check) & (table["model"] == model)]
+            unit = _unit_of_means(model, has_therapists=results.design.has_therapists)
+            rows += [Row(model_label(model), "heading"), Row(heading, "note")]
+            rows += [_predictive_row(row, unit) for _, row in block.iterrows()]
             outside = block[(block["observed"] < block["q05"]) | (block["observed"] > block["q95"])]
-            alt.append(f"{heading}: {len(block) - len(outside)} of {len(block)} summaries inside")
+            inside = f"{len(block) - len(outside)} of {len(block)} summaries inside"
+            alt.append(f"{model_label(model)}, {lower_first(heading)}: {inside}")
     if not rows:
         return Drawing.nothing("No predictive check was run.")
     canvas = draw_forest(rows, "Distance from the predicted median\n(1 = half the predicted range)")
-    return Drawing(canvas, f"Observed summaries against the middle 90 % of predictions. {'; '.join(alt)}.")
+    return Drawing(
+        canvas,
+        f"Observed summaries against the middle 90\N{NO-BREAK SPACE}% of predictions. {'; '.join(alt)}.",
+    )
 
 
-def _predictive_row(row: pd.Series) -> Row:
+def _unit_of_means(model: str, *, has_therapists: bool) -> str:
+    """Say whose means a model's predictive check looks at; early models have one row per client."""
+    return "therapist" if model.startswith("early") and has_therapists else "client"
+
+
+def _predictive_row(row: pd.Series, unit: str) -> Row:
     """Rescale one summary so that statistics with different units share an axis."""
     half = (row["q95"] - row["q05"]) / 2 or 1.0
 
     def position(value: float) -> float:
         return (value - row["q50"]) / half
 
-    label = words(row["statistic"])
+    label = _STATISTICS.get(row["statistic"], words(row["statistic"])).format(unit=unit)
     predicted = estimate_with_interval(row["q50"], row["q05"], row["q95"])
     marks = () if is_absent(row["observed"]) else (Mark(position(row["observed"]), "x", INK, "observed"),)
     return Row(
@@ -71,7 +97,9 @@ def draw_truth(results: Results, settings: ReportSettings) -> Drawing:
     rows = []
     for (model, level), block in table.groupby(["model", "level"], sort=False):
         rows += [Row(sentence_case(level_label(level)), "heading"), Row(model_label(model), "note")]
-        rows += [_truth_row(row, results) for _, row in block.iterrows()]
+        for _, engine_rows in block.groupby("engine", sort=False):
+            decimals = shared_decimals(engine_rows)
+            rows += [_truth_row(row, results, decimals) for _, row in engine_rows.iterrows()]
     canvas = draw_forest(rows, f"{sentence_case(settings.outcome_unit)} per SD of the rating")
     known = table["covers"].dropna()
     alt = (
@@ -81,19 +109,21 @@ def draw_truth(results: Results, settings: ReportSettings) -> Drawing:
     return Drawing(canvas, alt, interval_levels(table))
 
 
-def _truth_row(row: pd.Series, results: Results) -> Row:
+def _truth_row(row: pd.Series, results: Results, decimals: int) -> Row:
     """Turn one estimate and its truth into a row."""
     is_difference = row["term"] == "difference"
     colour, marker = (INK, "D") if is_difference else rater_style(row["rater"], results.raters)
     what = "D" if is_difference else f"{rater_label(row['rater'])}-rated"
-    marks = [(row["generating_value"], "*", "generating"), (row["pseudo_true_value"], "|", "pseudo-true")]
+    marks = [(row["pseudo_true_value"], "|", "pseudo-true"), (row["generating_value"], "*", "generating")]
     return Row(
-        f"{what}, {engine_label(row['engine'])}",
+        f"{sentence_case(engine_label(row['engine']))}: {what}",
         estimate=row["estimate"],
         low=row["ci_low"],
         high=row["ci_high"],
-        numbers=numbers_of(row),
+        numbers=numbers_of(row, decimals),
         colour=colour,
         marker=marker,
-        marks=tuple(Mark(value, shape, INK, label) for value, shape, label in marks if not is_absent(value)),
+        marks=tuple(
+            Mark(value, shape, TRUTH, label) for value, shape, label in marks if not is_absent(value)
+        ),
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report.drawing import Drawing
+from alliance_outcome.report.estimate_tables import shared_decimals
 from alliance_outcome.report.figure_style import DIFFERENCE_MARKER, INK, rater_style
 from alliance_outcome.report.forest import Row, draw_forest
 from alliance_outcome.report.formatting import (
+    DECIMALS,
     estimate_with_interval,
     is_absent,
     join_words,
     level_percent,
-    monte_carlo_decimals,
     sentence_case,
 )
 from alliance_outcome.report.inputs import Results
@@ -23,15 +24,15 @@ from alliance_outcome.report.selection import (
     first_row,
     headline_model,
     headline_rows,
+    joint_rows,
     levels_of,
     shown_levels,
 )
 from alliance_outcome.settings import ReportSettings
 
 
-def numbers_of(row: pd.Series) -> str:
-    """Write a row's estimate with its interval, rounded to Monte Carlo error where there is one."""
-    decimals = monte_carlo_decimals(row["mcse_mean"])
+def numbers_of(row: pd.Series, decimals: int = DECIMALS) -> str:
+    """Write a row's estimate with its interval."""
     return estimate_with_interval(row["estimate"], row["ci_low"], row["ci_high"], decimals)
 
 
@@ -82,17 +83,26 @@ def _engine_rows(results: Results, block: pd.DataFrame, engine: str) -> list[Row
     name = sentence_case(engine_label(engine))
     if difference["status"] != "ok":
         return [Row(f"{name}: {difference['status'].replace('_', ' ')}: {difference['reason']}", "note")]
-    rows = [_interval_row(difference, f"{name}: D", INK, DIFFERENCE_MARKER, strong=True)]
+    decimals = shared_decimals(block)
+    rows = [_interval_row(difference, f"{name}: D", INK, DIFFERENCE_MARKER, decimals=decimals, strong=True)]
     for rater in results.raters:
         row = first_row(block, term="coefficient_standardised", rater=rater)
         if row is not None and row["status"] == "ok":
             colour, marker = rater_style(rater, results.raters)
-            rows.append(_interval_row(row, f"    {rater_label(rater)}-rated", colour, marker))
+            label = f"    {rater_label(rater)}-rated"
+            rows.append(_interval_row(row, label, colour, marker, decimals=decimals))
     return rows
 
 
 def _interval_row(
-    row: pd.Series, label: str, colour: str, marker: str, *, kind: str = "interval", strong: bool = False
+    row: pd.Series,
+    label: str,
+    colour: str,
+    marker: str,
+    *,
+    kind: str = "interval",
+    decimals: int = DECIMALS,
+    strong: bool = False,
 ) -> Row:
     """Turn an estimate into a row of a forest plot."""
     return Row(
@@ -101,7 +111,7 @@ def _interval_row(
         estimate=row["estimate"],
         low=row["ci_low"],
         high=row["ci_high"],
-        numbers=numbers_of(row),
+        numbers=numbers_of(row, decimals),
         colour=colour,
         marker=marker,
         strong=strong,
@@ -122,10 +132,10 @@ def _contrast_alt(blocks: dict[str, pd.DataFrame]) -> str:
 
 def draw_coefficient_forest(results: Results, settings: ReportSettings) -> Drawing:
     """Draw the alliance coefficients of every joint model, level by level."""
-    coefficients = alliance_rows(results.models)
-    coefficients = coefficients[(coefficients["estimand"] == "unique") & (coefficients["status"] == "ok")]
+    coefficients = joint_rows(alliance_rows(results.models))
+    coefficients = coefficients[coefficients["status"] == "ok"]
     if coefficients.empty:
-        return Drawing.nothing("No model with both raters could be estimated.")
+        return Drawing.nothing("No model with all raters could be estimated.")
     rows = []
     for level in levels_of(coefficients):
         rows.append(Row(sentence_case(level_label(level)), "heading"))

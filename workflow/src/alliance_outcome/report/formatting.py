@@ -1,4 +1,4 @@
-"""How numbers become text: true minus signs, intervals in brackets, APA p-values, rounding to Monte Carlo error."""
+"""How numbers become text: true minus signs, intervals in brackets, APA p-values, decimals by Monte Carlo error."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ ABSENT = "\N{EN DASH}"
 
 #: Decimals of a coefficient in points of the outcome.
 DECIMALS = 2
+
+#: A simulated number loses its last decimal once its Monte Carlo error exceeds this many units of it.
+UNCERTAIN_UNITS = 5
 
 
 def is_absent(value: object) -> bool:
@@ -93,8 +96,17 @@ def degrees_of_freedom(value: float | None) -> str:
     return number(value, 1)
 
 
+def probability(value: float | None) -> str:
+    """Write a probability with three decimals and no leading zero; never as certainty or impossibility."""
+    if is_absent(value):
+        return ABSENT
+    if value >= 0.9995:
+        return "> .999"
+    return p_value(value)
+
+
 def monte_carlo_decimals(mcse: float | None, most: int = DECIMALS) -> int:
-    """Say how many decimals of a simulated quantity carry information.
+    """Say how many decimals of a simulated quantity are worth printing.
 
     Parameters
     ----------
@@ -106,11 +118,12 @@ def monte_carlo_decimals(mcse: float | None, most: int = DECIMALS) -> int:
     Returns
     -------
     int
-        The largest count, at most ``most``, for which one unit of the last decimal is no finer than ``mcse``.
+        The largest count, at most ``most``, for which ``mcse`` is no more than :data:`UNCERTAIN_UNITS` units of the
+        last decimal: two decimals up to an error of 0.05, one up to 0.5.
     """
     if is_absent(mcse) or mcse <= 0:
         return most
-    return max(0, min(most, math.floor(-math.log10(mcse))))
+    return max(0, min(most, math.floor(math.log10(UNCERTAIN_UNITS / mcse) + 1e-9)))
 
 
 def level_percent(level: float | None) -> str:

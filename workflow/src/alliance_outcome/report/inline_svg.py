@@ -7,13 +7,14 @@ import re
 from markupsafe import Markup, escape
 
 from alliance_outcome.report.figure_files import Figure
-from alliance_outcome.report.figure_style import GRID, INK, MUTED, RATER_COLOURS
+from alliance_outcome.report.figure_style import GRID, INK, MUTED, RATER_COLOURS, TRUTH
 
 #: Page variable that replaces each colour of a figure, so that dark pages can lighten it; the colour is the fallback.
 COLOUR_VARIABLES = {
     INK: "--figure-ink",
     MUTED: "--figure-muted",
     GRID: "--figure-grid",
+    TRUTH: "--figure-truth",
     **{colour: f"--rater-{position}" for position, colour in enumerate(RATER_COLOURS, 1)},
 }
 

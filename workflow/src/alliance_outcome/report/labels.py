@@ -7,6 +7,8 @@ one thing has one name throughout the report.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from alliance_outcome.report.formatting import is_absent, lower_first, sentence_case
 
@@ -45,7 +47,7 @@ ENGINE_LABELS = {
 }
 
 ESTIMAND_LABELS = {
-    "unique": "both raters in one model",
+    "unique": "all raters in one model",
     "total": "one rater at a time",
 }
 
@@ -62,9 +64,12 @@ SE_LABELS = {
     "CR2": "cluster-robust (CR2)",
     "CR3": "cluster-robust (CR3)",
     "bootstrap": "bootstrap",
-    "posterior": "posterior SD",
+    "posterior": "posterior standard deviation",
     "jackknife": "jackknife over clusters",
 }
+
+#: Kinds of standard errors as they stand in a narrow column.
+SHORT_SE_LABELS = {"model": "model", "posterior": "posterior"}
 
 CI_LABELS = {
     "wald_t": "Wald interval from the t distribution",
@@ -94,9 +99,23 @@ STAGE_LABELS = {
     "bayesian": "Bayesian models",
     "agreement": "Agreement",
     "contrast": "Contrast of the raters",
-    "hybrid": "Rows of the session-to-session models",
-    "early_rows": "Rows of the early-alliance models",
     "simulation": "Simulation",
+}
+
+#: What the rows of an analysis are called in the data flow and where columns of it are compared.
+ANALYSIS_LABELS = {
+    "hybrid": "Session to session",
+    "early": "Early alliance",
+}
+
+#: Last part of the name of a check on sampling.
+CHECK_LABELS = {
+    "r_hat": "R-hat",
+    "ess_bulk": "bulk effective sample size",
+    "ess_tail": "tail effective sample size",
+    "divergences": "divergent transitions",
+    "energy": "energy of the sampler",
+    "sampling": "sampling",
 }
 
 _ALLIANCE_TERM = re.compile(
@@ -107,7 +126,13 @@ _COVARIANCE_TERM = re.compile(
 )
 _LEVEL_PATTERN = "|".join(sorted(LEVELS, key=len, reverse=True))
 _TERM_IN_TEXT = re.compile(rf"\balliance_[a-z0-9_]+?_(?:{_LEVEL_PATTERN})\b")
-_FITTED_MODEL = re.compile(rf"\b(?P<model>{'|'.join(MODEL_LABELS)})\b(?:\.(?P<raters>[a-z][a-z0-9_]*))?")
+_SPREAD_IN_TEXT = re.compile(r"\b(?:var|cov|corr?|sd)\([^()]+\)")
+_BOUNDARY_IN_TEXT = re.compile(r"\b(?P<group>client|therapist):(?P<term>[A-Za-z_]+)")
+_FITTED_MODEL = re.compile(
+    rf"\b(?P<model>{'|'.join(MODEL_LABELS)})\b"
+    rf"(?:\.(?P<raters>[a-z][a-z0-9_]*))?(?:\.(?P<check>{'|'.join(CHECK_LABELS)})\b)?"
+)
+_CATEGORY_TERM = re.compile(r"^(?P<name>.+)\[T\.(?P<category>.+)\]$")
 _VARIANCE_WORDS = {
     "var": "variance",
     "cov": "covariance",
@@ -126,7 +151,7 @@ _TERMS_WITH_RATER = {
     "coefficient_standardised": "alliance, per SD",
     "absolute_difference": "difference in size, |β| against |β|",
     "difference": "difference D",
-    "difference_sd_uncertain": "difference D, SDs uncertain",
+    "difference_sd_uncertain": "difference D, SDs estimated",
 }
 
 
@@ -155,9 +180,9 @@ def engine_label(engine: str | None) -> str:
     return ENGINE_LABELS.get(engine, words(engine))
 
 
-def se_label(kind: str | None) -> str:
-    """Name a kind of standard error; nothing where there is none."""
-    return SE_LABELS.get(kind, words(kind))
+def short_se_label(kind: str | None) -> str:
+    """Name a kind of standard error in a narrow column."""
+    return SHORT_SE_LABELS.get(kind, "" if is_absent(kind) else str(kind))
 
 
 def stage_label(stage: str) -> str:
@@ -188,11 +213,13 @@ def term_label(term: str, rater: str | None = None, rater_b: str | None = None) 
         return f"{sentence_case(rater_label(match['rater']))}-rated alliance, {level_label(match['level'])}"
     if match := _COVARIANCE_TERM.match(term):
         return _covariance_label(match["kind"], match["group"], match["terms"])
+    if match := _CATEGORY_TERM.match(term):
+        return f"{sentence_case(words(match['name']))}: {match['category']}"
     return _TERM_LABELS.get(term.lower(), sentence_case(words(term)))
 
 
 def name_terms(text: str) -> str:
-    """Replace machine names of terms and models inside a sentence by their labels.
+    """Replace machine names of terms, variances and models inside a sentence by their labels.
 
     Parameters
     ----------
@@ -204,16 +231,38 @@ def name_terms(text: str) -> str:
     str
         The text with names that people can read.
     """
-    text = _FITTED_MODEL.sub(lambda match: _fitted_model_label(match["model"], match["raters"]), text)
+    text = _FITTED_MODEL.sub(lambda match: fitted_model_label(**match.groupdict()), text)
+    text = _SPREAD_IN_TEXT.sub(lambda match: lower_first(term_label(match.group())), text)
+    text = _BOUNDARY_IN_TEXT.sub(lambda match: _boundary_label(match["group"], match["term"]), text)
     return _TERM_IN_TEXT.sub(lambda match: lower_first(term_label(match.group())), text)
 
 
-def _fitted_model_label(model: str, raters: str | None) -> str:
-    """Name a model and, where given, the raters in it."""
+def fitted_model_label(model: str, raters: str | None = None, check: str | None = None) -> str:
+    """Name a model and, where given, the raters in it and the check on it."""
     if raters is None:
         return lower_first(MODEL_LABELS[model])
-    who = "all raters" if raters == "joint" else f"the {rater_label(raters)} alone"
-    return f"{MODEL_LABELS[model]}, {who}"
+    checked = "" if check is None else f" ({CHECK_LABELS[check]})"
+    return f"{MODEL_LABELS[model]}, {raters_in_model(raters)}{checked}"
+
+
+def raters_in_model(raters: str) -> str:
+    """Say which raters a fitted model has, from the last part of its name."""
+    return "all raters" if raters == "joint" else f"the {rater_label(raters)} alone"
+
+
+def split_model_name(text: str) -> tuple[str, str, str] | None:
+    """Split ``<model>.<raters>: <statement>``, as texts of checks are written; None for any other text."""
+    match = _FITTED_MODEL.match(text)
+    if match is None or match["raters"] is None or not text[match.end() :].startswith(": "):
+        return None
+    return match["model"], match["raters"], text[match.end() + 2 :]
+
+
+def _boundary_label(group: str, term: str) -> str:
+    """Name what was estimated on the boundary: a variance at zero, or a singular covariance matrix."""
+    if term == "covariance":
+        return f"covariance matrix of {group} effects"
+    return f"variance over {group}s of {lower_first(term_label(term))}"
 
 
 def _covariance_label(kind: str, group: str, terms: str | None) -> str:
@@ -234,3 +283,10 @@ def column_label(column: str) -> str:
     if parts[0] == "severity" and len(parts) > 2:
         return f"{'-'.join(parts[1:-1]).upper()} severity, {parts[-1]}-rated"
     return sentence_case(words(column))
+
+
+def measure_name(row: Mapping[str, Any]) -> str:
+    """Name a measure with its short form, for example ``Working Alliance Inventory, 12 items (WAI-S)``."""
+    title, short = row["title"], str(row["instrument"]).upper()
+    known = is_absent(row["instrument"]) or short in title.upper()
+    return title if known else f"{title} ({short})"

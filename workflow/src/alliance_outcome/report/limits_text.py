@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
+from alliance_outcome.report.estimation_text import lag_error_sentence, slope_df_clause
 from alliance_outcome.report.formatting import count, is_absent, join_words, number
 from alliance_outcome.report.labels import rater_label
 from alliance_outcome.report.references import cite
@@ -24,11 +25,10 @@ def hybrid_limit(level: str | None, model: str | None) -> Limit | None:
         return None
     return (
         "The headline rests on the hybrid comparator",
-        "Within clients the planned primary estimators are panel models, which separate a client's "
-        "level and trend from "
-        f"session-to-session change {cite('hamaker')}. Until they exist here, the headline comes from "
-        "the hybrid model, "
-        "whose within-client coefficient can be off when clients differ in their trends.",
+        "Within clients the planned primary estimators are panel models, which separate a client's level and trend "
+        f"from session-to-session change {cite('hamaker')}. They are not part of this version, so the headline comes "
+        "from the hybrid model, whose within-client coefficient is biased in short series and where clients differ in "
+        "their trends.",
     )
 
 
@@ -50,10 +50,11 @@ def shared_rater_limit(outcome_rater: str, raters: Sequence[str]) -> Limit | Non
     if outcome_rater not in raters:
         return None
     who = rater_label(outcome_rater)
+    concerned = "D is" if len(raters) > 1 else "their association is"
     return (
         "Alliance and outcome share a rater",
         f"The {who} rates both alliance and severity, so {who}-rated alliance and {who}-rated severity have a rater in "
-        "common: D is confounded with common method variance unless another rater's outcome is modelled too "
+        f"common: {concerned} confounded with common method variance unless another rater's outcome is modelled too "
         f"{cite('zilcha_mano')}.",
     )
 
@@ -115,6 +116,26 @@ def concurrent_limit(models: pd.DataFrame) -> Limit | None:
     )
 
 
+def standard_error_limits(models: pd.DataFrame) -> list[Limit]:
+    """Say where the standard errors and degrees of freedom of the models without priors are too optimistic."""
+    likelihood = models[(models["engine"] == "mixedlm") & (models["status"] == "ok")]
+    limits = []
+    if lagged := lag_error_sentence(likelihood):
+        limits.append(("Standard errors with a lagged outcome", lagged))
+    if clause := slope_df_clause(likelihood):
+        limits.append(("Degrees of freedom", f"The inner–outer rule gives the degrees of freedom.{clause}"))
+    if likelihood["residual"].fillna("").str.contains("uncorrelated").any():
+        limits.append(
+            (
+                "Client effects in the three-level models",
+                "The REML models with three levels take a client's intercept and slopes for uncorrelated, because the "
+                "software cannot correlate them beside a therapist level; the two-level and the Bayesian models "
+                "estimate the correlations.",
+            )
+        )
+    return limits
+
+
 def commensurate_limit(commensurate: bool, raters: Sequence[str]) -> Limit | None:
     """Say what different forms rule out."""
     if commensurate or len(raters) < 2:
@@ -142,25 +163,29 @@ def scoring_limits(measures: pd.DataFrame, announcements: pd.DataFrame) -> list[
     ]
 
 
-def standing_limits() -> list[Limit]:
+def standing_limits(n_raters: int) -> list[Limit]:
     """Return the limits of every study of this design."""
-    return [
+    limits = [
         (
             "Not an experiment",
-            "Nobody assigned the alliance. Whatever changes both alliance and severity from session to session, and is "
-            "not in the model, is part of every coefficient.",
+            "Nobody assigned the alliance. Whatever changes both alliance and severity, and is not in the model, is "
+            "part of every coefficient.",
         ),
         (
             "Missing ratings",
             "Models use the rows that are complete for all raters. Their results hold if, given what is in the model, "
             "missing ratings do not depend on their own values.",
         ),
-        (
-            "Comparing significance is not comparing raters",
-            "That one rater's coefficient is significant and the other's is not says nothing about their difference; "
-            "only the interval of D does.",
-        ),
     ]
+    if n_raters > 1:
+        limits.append(
+            (
+                "Comparing significance is not comparing raters",
+                "That one rater's coefficient is significant and the other's is not says nothing about their "
+                "difference; only the interval of D does.",
+            )
+        )
+    return limits
 
 
 def all_limits(
@@ -203,8 +228,9 @@ def all_limits(
         therapist_limit(n_therapists, minimum),
         means_limit(sample),
         concurrent_limit(models),
+        *standard_error_limits(models),
         commensurate_limit(design.commensurate, raters),
         *scoring_limits(measures, announcements),
-        *standing_limits(),
+        *standing_limits(len(raters)),
     ]
     return [limit for limit in limits if limit is not None]

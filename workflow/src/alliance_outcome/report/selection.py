@@ -13,7 +13,10 @@ from alliance_outcome.report.labels import LEVELS
 ENGINE_ORDER = ("mixedlm", "nutpie", "pymc")
 #: Terms of the headline figure.
 HEADLINE_TERMS = ("difference", "coefficient_standardised")
-_ESTIMATE_COLUMNS = ("engine", "estimate", "ci_low", "ci_high", "ci_level", "mcse_mean", "status")
+_ESTIMATE_COLUMNS = (
+    *("engine", "quantity_kind", "estimate", "ci_low", "ci_high", "ci_level"),
+    *("mcse_mean", "mcse_ci_low", "mcse_ci_high", "status"),
+)
 
 
 def shown_levels(contrast: pd.DataFrame) -> list[str]:
@@ -101,6 +104,12 @@ def headline_rows(contrast: pd.DataFrame, level: str, answer: Mapping[str, Any])
     return contrast[chosen]
 
 
+def sd_uncertain_row(contrast: pd.DataFrame, level: str, model: str | None) -> pd.Series | None:
+    """Return the row of D that counts the standard deviations as estimated; None where there is none."""
+    rows = contrast[(contrast["status"] == "ok") & (contrast["estimand"] == "unique")]
+    return first_row(rows, term="difference_sd_uncertain", level=level, model=model)
+
+
 def engines(frame: pd.DataFrame) -> list[str]:
     """List the engines of a table in the report's order."""
     present = list(dict.fromkeys(frame["engine"].dropna()))
@@ -137,6 +146,31 @@ def variance_rows(models: pd.DataFrame) -> pd.Series:
     return models["term"].fillna("").str.match(r"(var|cov|corr?|sd)\(|residual|ar1|phi")
 
 
+def joint_rows(models: pd.DataFrame) -> pd.DataFrame:
+    """Pick the rows of the models with all raters; in a study with one rater those are the models with that rater."""
+    joint = models[models["estimand"] == "unique"]
+    return joint if len(joint) else models
+
+
+def failed_models(checks: pd.DataFrame) -> set[tuple[str, str]]:
+    """List the joint models of which a convergence check failed.
+
+    Parameters
+    ----------
+    checks : DataFrame
+        Checks of all stages, with ``passed`` as text.
+
+    Returns
+    -------
+    set of tuple of str
+        Engine (``bayesian`` or ``likelihood``) and model.
+    """
+    failed = checks[checks["passed"].fillna("").str.lower() == "false"]
+    models = failed["name"].str.extract(r"^convergence\.([a-z0-9_]+)\.joint(?:\.|$)", expand=False).dropna()
+    engines = failed.loc[models.index, "stage"].eq("bayesian").map({True: "bayesian", False: "likelihood"})
+    return set(zip(engines, models, strict=True))
+
+
 def not_ok(*frames: pd.DataFrame) -> pd.DataFrame:
     """Stack the rows that were refused or not established."""
     return pd.concat([frame[frame["status"] != "ok"] for frame in frames], ignore_index=True)
@@ -158,8 +192,8 @@ def truth_comparison(truth: pd.DataFrame, contrast: pd.DataFrame, answer: Mappin
     -------
     DataFrame
         For the model that speaks for each level, with both raters in it: one row per quantity and engine with the
-        columns of ``truth`` and ``engine, estimate, ci_low, ci_high, ci_level, mcse_mean, status, covers`` (whether the
-        interval holds the pseudo-true value; missing where either is). Truths without an estimate keep empty columns.
+        columns of ``truth``, those of the estimate and ``covers`` (whether the interval holds the pseudo-true value;
+        missing where either is). Truths without an estimate keep empty columns.
     """
     parts = [
         _level_comparison(

@@ -5,17 +5,21 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, table_blocks
+from alliance_outcome.report.estimate_tables import interval_heading, status_words
 from alliance_outcome.report.facts import Facts
-from alliance_outcome.report.formatting import number, sentence_case
-from alliance_outcome.report.labels import STAGE_LABELS, level_label, rater_label, words
-from alliance_outcome.report.tables import Table, estimate_cells, interval_heading, make_table
+from alliance_outcome.report.formatting import ABSENT, interval, number, sentence_case
+from alliance_outcome.report.labels import ANALYSIS_LABELS, level_label, rater_label, words
+from alliance_outcome.report.tables import Table, make_table
 
 _TERMS = {"correlation": "Correlation", "mean_difference": "Mean difference", "icc": "Intraclass correlation"}
 
 
 def build(facts: Facts) -> Section:
-    """Build the section."""
+    """Build the section; one rater has nobody to agree with."""
     results = facts.results
+    if len(results.raters) < 2:
+        text = f"Alliance is rated by the {rater_label(results.raters[0])} only, so there is no agreement to show."
+        return Section("agreement", "Agreement of the raters", (Text(text),))
     blocks: list[Block] = [
         Text(
             "Agreement is shown before the models because raters who agree closely can hardly be told apart: the more "
@@ -36,16 +40,31 @@ def agreement_table(table: pd.DataFrame) -> Table:
     """Tabulate correlations and mean differences; refused ones with their reason."""
     rows = []
     for _, row in table.iterrows():
-        pair = f"{sentence_case(rater_label(row['rater']))} and {rater_label(row['rater_b'])}".removesuffix(
-            " and "
+        shown = row["status"] == "ok"
+        rows.append(
+            (
+                _quantity(row),
+                f"{sentence_case(rater_label(row['rater']))} and {rater_label(row['rater_b'])}",
+                sentence_case(level_label(row["level"])) or "Means of clients",
+                "" if shown else row["reason"],
+                number(row["estimate"]) if shown else status_words(row["status"]),
+                interval(row["ci_low"], row["ci_high"]) if shown else ABSENT,
+            )
         )
-        cells = estimate_cells(row)
-        numbers = (cells[0], cells[2])
-        level = sentence_case(level_label(row["level"])) or "All ratings"
-        reason = "" if row["status"] == "ok" else row["reason"]
-        rows.append((_TERMS.get(row["term"], words(row["term"])), pair, level, reason, *numbers))
     headings = ("Quantity", "Raters", "Level", "Reason", "Estimate", interval_heading(table))
-    return make_table("agreement", "Agreement of the raters.", headings, rows, numeric_from=4)
+    notes = (
+        "Intervals come from leaving out one cluster at a time (therapist, or client where there are no therapists).",
+    )
+    return make_table("agreement", "Agreement of the raters.", headings, rows, numeric_from=4, notes=notes)
+
+
+def _quantity(row: pd.Series) -> str:
+    """Name a measure of agreement; a difference with its direction and unit."""
+    name = _TERMS.get(row["term"], words(row["term"]))
+    if row["term"] != "mean_difference":
+        return name
+    unit = f", {row['unit']}" if row["status"] == "ok" else ""
+    return f"{name} ({rater_label(row['rater'])} minus {rater_label(row['rater_b'])}{unit})"
 
 
 def collinearity_table(table: pd.DataFrame) -> Table:
@@ -53,7 +72,7 @@ def collinearity_table(table: pd.DataFrame) -> Table:
     rows = [
         (
             sentence_case(level_label(row["level"])),
-            STAGE_LABELS.get(row["analysis"], words(row["analysis"])),
+            ANALYSIS_LABELS.get(row["analysis"], words(row["analysis"])),
             f"{sentence_case(rater_label(row['rater']))} and {rater_label(row['rater_b'])}",
             number(row["correlation"]),
             number(row["variance_inflation"]),
@@ -63,8 +82,11 @@ def collinearity_table(table: pd.DataFrame) -> Table:
     return make_table(
         "collinearity",
         "Collinearity of the raters in the models.",
-        ("Level", "Analysis", "Raters", "Correlation", "Variance inflation"),
+        ("Level", "Models", "Raters", "Correlation", "Variance inflation"),
         rows,
         numeric_from=3,
-        notes=("A variance inflation of 4 doubles the standard error of a coefficient.",),
+        notes=(
+            "Variance inflation: how many times larger the correlation makes the variance of either rater's "
+            "coefficient; at 4 standard errors are doubled.",
+        ),
     )

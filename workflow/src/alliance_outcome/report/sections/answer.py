@@ -6,31 +6,51 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from alliance_outcome.report.answer_text import dagger_note, further_accounts, glossary, notices
 from alliance_outcome.report.blocks import Block, FigureBlock, Notice, Section, Terms, Text, table_blocks
-from alliance_outcome.report.facts import Facts
-from alliance_outcome.report.formatting import lower_first, sentence_case
-from alliance_outcome.report.labels import LEVEL_MEANINGS, engine_label, level_label, model_label, rater_label
-from alliance_outcome.report.selection import engines, first_row, headline_model, headline_rows, shown_levels
-from alliance_outcome.report.tables import (
-    Table,
+from alliance_outcome.report.estimate_tables import (
     estimate_text,
+    has_draws,
     interval_heading,
-    make_grouped_table,
     role_words,
+    shared_decimals,
 )
+from alliance_outcome.report.facts import Facts
+from alliance_outcome.report.formatting import ABSENT, lower_first, sentence_case
+from alliance_outcome.report.labels import (
+    LEVEL_MEANINGS,
+    engine_label,
+    level_label,
+    model_label,
+    name_terms,
+    rater_label,
+)
+from alliance_outcome.report.selection import (
+    engines,
+    failed_models,
+    first_row,
+    headline_model,
+    headline_rows,
+    sd_uncertain_row,
+    shown_levels,
+)
+from alliance_outcome.report.tables import Cells, Table, make_grouped_table
 
 
 def build(facts: Facts) -> Section:
     """Build the section."""
     answer = facts.results.answer
-    blocks: list[Block] = [Text(answer["sentence"], "lead")]
-    if answer.get("notes"):
-        blocks.append(Notice("To know beside it", tuple(answer["notes"])))
+    texts = (answer["uncertainty"], further_accounts(facts.results.contrast, answer))
+    blocks: list[Block] = [Text(answer["claim"], "lead")]
+    blocks += [Text(name_terms(text)) for text in texts if text]
+    if notes := notices(answer):
+        blocks.append(Notice("Read this with the answer", notes))
     blocks.append(FigureBlock.of(facts.figures["contrast"]))
     levels = shown_levels(facts.results.contrast)
-    blocks += table_blocks([answer_table(facts, levels)])
-    meanings = tuple((sentence_case(level_label(level)), LEVEL_MEANINGS[level]) for level in levels)
-    blocks += [Terms(meanings)] if meanings else []
+    if levels:
+        meanings = tuple((sentence_case(level_label(level)), LEVEL_MEANINGS[level]) for level in levels)
+        blocks += table_blocks([answer_table(facts, levels)])
+        blocks.append(Terms((*meanings, *glossary(facts.results.raters))))
     return Section("answer", "The answer", tuple(blocks))
 
 
@@ -50,47 +70,63 @@ def answer_table(facts: Facts, levels: Sequence[str]) -> Table:
         One group of rows per level, headed by the model that speaks for it and what its coefficients may be called.
     """
     contrast, raters = facts.results.contrast, facts.results.raters
-    groups = {}
+    failed = failed_models(facts.results.checks)
+    groups: dict[str, list[Cells]] = {}
+    flagged: list[str] = []
     for level in levels:
         block = headline_rows(contrast, level, facts.results.answer)
         model = headline_model(contrast, level, facts.results.answer)
         title = f"{sentence_case(level_label(level))}: {lower_first(model_label(model))} ({_wording(model, level)})"
-        groups[title] = [
-            _cells(block[block["engine"] == engine], engine, raters) for engine in engines(block)
-        ]
-    shown = interval_heading(contrast)
+        groups[title] = []
+        for engine in engines(block):
+            rows = block[block["engine"] == engine]
+            mark = _mark(rows, model, failed)
+            flagged += [f"{engine_label(engine)}, {lower_first(model_label(model))}"] if mark else []
+            groups[title].append(_cells(rows, f"{sentence_case(engine_label(engine))}{mark}", raters))
+            if engine == "mixedlm":
+                groups[title] += _robust_cells(sd_uncertain_row(contrast, level, model), len(raters))
     headings = (
-        "Engine",
+        "Estimation",
         "Role",
-        f"Difference D [{lower_first(shown)}]",
+        f"D [{lower_first(interval_heading(contrast))}]",
         *(f"{sentence_case(rater_label(rater))}-rated" for rater in raters),
     )
-    return make_grouped_table(
-        "answer",
-        f"Both raters in one model, {facts.settings.outcome_unit} per standard deviation of the rating.",
-        headings,
-        groups,
-        numeric_from=2,
-        notes=(
-            "D below zero: more improvement with the first rater's view. All contrasts stand with the models.",
-        ),
-    )
+    caption = f"All raters in one model, {facts.settings.outcome_unit} per standard deviation of the rating."
+    notes = ("All contrasts stand with the models.", *dagger_note(flagged))
+    return make_grouped_table("answer", caption, headings, groups, numeric_from=2, notes=notes)
 
 
-def _cells(block: pd.DataFrame, engine: str, raters: Sequence[str]) -> tuple[str, ...]:
+def _mark(rows: pd.DataFrame, model: str | None, failed: set[tuple[str, str]]) -> str:
+    """Mark the rows of a model of which a convergence check failed."""
+    engine = "bayesian" if has_draws(rows.iloc[0]) else "likelihood"
+    return " †" if (engine, model) in failed else ""
+
+
+def _cells(rows: pd.DataFrame, label: str, raters: Sequence[str]) -> Cells:
     """Write one engine's row of the answer."""
-    difference = first_row(block, term="difference")
-    coefficients = (first_row(block, term="coefficient_standardised", rater=rater) for rater in raters)
+    decimals = shared_decimals(rows)
+    difference = first_row(rows, term="difference")
+    coefficients = (first_row(rows, term="coefficient_standardised", rater=rater) for rater in raters)
     return (
-        sentence_case(engine_label(engine)),
+        label,
         role_words(None if difference is None else difference["role"]),
-        estimate_text(difference),
-        *(estimate_text(row) for row in coefficients),
+        estimate_text(difference, decimals),
+        *(estimate_text(row, decimals) for row in coefficients),
     )
+
+
+def _robust_cells(row: pd.Series | None, n_raters: int) -> list[Cells]:
+    """Write the row of D that counts the standard deviations as estimated."""
+    if row is None:
+        return []
+    label = "REML, cluster-robust, SDs estimated"
+    return [(label, role_words(row["role"]), estimate_text(row), *([ABSENT] * n_raters))]
 
 
 def _wording(model: str | None, level: str) -> str:
     """Say what the coefficients of this kind of model are, between levels of session-level models above all."""
     if str(model).startswith("early"):
         return "alliance before outcome"
-    return "lag-1" if level == "within_client" else "concurrent differences over the whole of therapy"
+    if level == "within_client":
+        return "alliance before the next severity"
+    return "concurrent differences over the whole of therapy"

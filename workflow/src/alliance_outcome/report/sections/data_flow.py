@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 
-from alliance_outcome.report.blocks import Block, Flow, FlowStep, Heading, Section, Text, table_blocks
+from alliance_outcome.report.blocks import Block, Flow, FlowStep, Section, Text, table_blocks
 from alliance_outcome.report.facts import Facts
-from alliance_outcome.report.formatting import ABSENT, count, is_absent, join_words, number, sentence_case
+from alliance_outcome.report.formatting import ABSENT, count, is_absent, number, sentence_case
 from alliance_outcome.report.labels import stage_label, words
 from alliance_outcome.report.tables import Table, make_table
 
 _UNITS = (("n_rows", "row"), ("n_clients", "client"), ("n_therapists", "therapist"))
+_KINDS = {
+    "flipped": "Turned round",
+    "items_imputed": "Items filled in",
+    "missing_code": "Missing code",
+    "user_missing": "Missing by the file's own definition",
+    "unverified_key": "Unverified scoring key",
+    "overridden_key": "Overridden scoring key",
+    "stored_total": "Stored total",
+}
+_STAGES = {
+    "hybrid": "Rows of the session-to-session models",
+    "early": "Clients of the early-alliance models",
+}
 
 
 def build(facts: Facts) -> Section:
     """Build the section."""
     blocks: list[Block] = [
         Text(
-            "Each box says what was left after a step; what a step took away stands beside it. Nothing was repaired "
-            "silently: the table beneath lists whatever was recoded, flipped, imputed or assumed."
+            "Each box says what was left after a step; what a step took away stands above it, and steps that took "
+            "nothing away are listed in small print. Nothing was repaired silently: the table beneath lists whatever "
+            "was recoded, turned round, filled in or assumed."
         ),
         flow(facts.results.data_flow),
-        Heading("What was announced while reading the files"),
     ]
     tables = table_blocks([announcement_table(facts.results.table("announcements"))])
-    blocks += tables or [Text("Nothing was recoded, flipped, imputed or assumed.")]
+    blocks += tables or [Text("Nothing was recoded, turned round, filled in or assumed.")]
     return Section("data-flow", "Data flow", tuple(blocks))
 
 
@@ -39,29 +54,41 @@ def flow(table: pd.DataFrame) -> Flow:
     Returns
     -------
     Flow
-        Stages in order, each with its steps.
+        Stages in order, each with its boxes; a step that removed nothing is listed in the box before it.
     """
     stages = [
-        (
-            stage_label(stage),
-            tuple(_step(row, position) for position, row in enumerate(rows.to_dict("records"))),
-        )
+        (_STAGES.get(stage, stage_label(stage)), tuple(_boxes(rows)))
         for stage, rows in table.groupby("stage", sort=False)
     ]
     return Flow(tuple(stages))
 
 
-def _step(row: dict, position: int) -> FlowStep:
-    """Write one box; the first of a stage is where it starts, so nothing can have been removed."""
-    kept = [_counted(row[column], unit) for column, unit in _UNITS if not is_absent(row[column])]
-    removed = row["n_removed"]
-    taken = "" if is_absent(removed) else f"{_counted(removed, 'row') if removed else 'nothing'} removed"
-    return FlowStep(row["text"], join_words(kept), taken if position or removed else "")
+def _boxes(rows: pd.DataFrame) -> list[FlowStep]:
+    """Write the boxes of one stage; its first step is where it starts."""
+    one_row_per_client = bool((rows["n_rows"] == rows["n_clients"]).all())
+    unit = "client" if one_row_per_client else "row"
+    boxes: list[FlowStep] = []
+    for row in rows.to_dict("records"):
+        text = row["text"].removesuffix(".")
+        removed = 0 if is_absent(row["n_removed"]) else row["n_removed"]
+        kept = _kept(row, without_rows=one_row_per_client)
+        if boxes and not removed:
+            last = boxes[-1]
+            boxes[-1] = dataclasses.replace(last, harmless=(*last.harmless, (text, kept)))
+        else:
+            boxes.append(FlowStep(text, kept, f"{_counted(removed, unit)} removed" if removed else ""))
+    return boxes
+
+
+def _kept(row: dict, *, without_rows: bool) -> str:
+    """Count what is left after a step."""
+    units = _UNITS[1:] if without_rows else _UNITS
+    return ", ".join(_counted(row[column], unit) for column, unit in units if not is_absent(row[column]))
 
 
 def _counted(value: float, unit: str) -> str:
-    """Write a count with its unit."""
-    return f"{count(value)} {unit}{'' if value == 1 else 's'}"
+    """Write a count with its unit, kept on one line."""
+    return f"{count(value)}\N{NO-BREAK SPACE}{unit}{'' if value == 1 else 's'}"
 
 
 def announcement_table(table: pd.DataFrame) -> Table:
@@ -86,7 +113,7 @@ def announcement_table(table: pd.DataFrame) -> Table:
     rows = [_announcement_cells(group) for _, group in groups]
     headings = ("Kind", "File", "Column", "What was done or assumed", "Count")
     return make_table(
-        "announcements", "Announcements while reading the files.", headings, rows, numeric_from=4
+        "announcements", "What was announced while reading the files.", headings, rows, numeric_from=4
     )
 
 
@@ -96,10 +123,11 @@ def _announcement_cells(group: pd.DataFrame) -> tuple[str, ...]:
     column = ABSENT if is_absent(first["column"]) else first["column"]
     total = pd.to_numeric(group["n"]).sum(min_count=1)
     several = len(group) > 1
+    counted = several or first["text"].startswith(f"{total:g} ")
     return (
-        sentence_case(words(first["kind"])),
+        _KINDS.get(first["kind"], sentence_case(words(first["kind"]))),
         ABSENT if is_absent(first["file"]) else words(first["file"]),
         f"{column} to {group['column'].iloc[-1]} ({len(group)} columns)" if several else column,
-        sentence_case(first["said"]) if several else first["text"],
+        sentence_case(first["said"] if counted else first["text"]),
         number(total, 0),
     )

@@ -7,8 +7,8 @@ import pandas as pd
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, table_blocks
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import ABSENT, count, is_absent, number, sentence_case, share
-from alliance_outcome.report.labels import column_label, rater_label, words
-from alliance_outcome.report.tables import Table, make_table
+from alliance_outcome.report.labels import column_label, measure_name, rater_label, words
+from alliance_outcome.report.tables import Cells, Table, make_grouped_table, make_table
 
 _QUANTITIES = {
     "n_clients": "Clients",
@@ -35,7 +35,8 @@ def build(facts: Facts) -> Section:
         sample_table(results.sample),
         participant_table(results.table("participants")),
         measure_table(results.table("measures")),
-        description_table(results.table("description")),
+        rating_table(results.table("description")),
+        spread_table(results.table("description")),
     ]
     blocks: list[Block] = [
         *table_blocks(tables),
@@ -59,22 +60,16 @@ def sample_table(sample: dict[str, float]) -> Table:
 
 
 def participant_table(table: pd.DataFrame) -> Table:
-    """Tabulate participants; small cells stay suppressed."""
-    rows = [
-        (
-            sentence_case(row["level"]),
-            sentence_case(words(row["variable"])),
-            words(row["category"]),
-            *_participant_cells(row),
-        )
-        for row in table.to_dict("records")
-    ]
-    return make_table(
+    """Tabulate participants under one heading per variable; small cells stay suppressed."""
+    groups: dict[str, list[Cells]] = {}
+    for row in table.to_dict("records"):
+        title = f"{sentence_case(row['level'])}s: {words(row['variable'])}"
+        groups.setdefault(title, []).append((words(row["category"]), *_participant_cells(row)))
+    return make_grouped_table(
         "participants",
         "Clients and therapists.",
-        ("Level", "Variable", "Category", "n", "Value"),
-        rows,
-        numeric_from=3,
+        ("Category", "n", "Share or value"),
+        groups,
         notes=("Cells under 10 people, and cells from which they could be computed, are suppressed.",),
     )
 
@@ -91,15 +86,15 @@ def measure_table(table: pd.DataFrame) -> Table:
     """Tabulate the measures with range, direction, timing and state of their scoring key."""
     rows = [
         (
-            row["title"],
+            measure_name(row),
             sentence_case(rater_label(row["rater"])),
             f"{number(row['low'], 0)} to {number(row['high'], 0)}",
             _DIRECTIONS[row["direction"]]
             + (", turned round" if str(row["flipped"]).lower() == "true" else ""),
             f"{row['timing']} the session",
             ABSENT if is_absent(row["recall_days"]) else f"{number(float(row['recall_days']), 0)} days",
-            row["from"],
-            "yes" if str(row["verified"]).lower() == "true" else "no",
+            row["scale_unit"] if row["from"] == "items" else row["from"],
+            _verified(row["verified"]),
         )
         for row in table.to_dict("records")
     ]
@@ -110,28 +105,21 @@ def measure_table(table: pd.DataFrame) -> Table:
         "Direction",
         "Taken",
         "Looks back",
-        "Scored from",
+        "Score",
         "Key verified",
     )
     return make_table("measures", "The measures and how they were scored.", headings, rows, numeric_from=9)
 
 
-def description_table(table: pd.DataFrame) -> Table:
-    """Tabulate means and the spread at each level."""
-    headings = (
-        "Measure",
-        "Ratings",
-        "Clients",
-        "Mean",
-        "SD",
-        "SD within clients",
-        "SD between clients",
-        "SD between therapists",
-        "ICC clients",
-        "ICC therapists",
-        "Missing",
-        "At the top",
-    )
+def _verified(value: object) -> str:
+    """Say whether a scoring key was verified in a source; nothing where no key was used."""
+    if is_absent(value):
+        return ABSENT
+    return "yes" if str(value).lower() == "true" else "no"
+
+
+def rating_table(table: pd.DataFrame) -> Table:
+    """Tabulate how many ratings there are and where they lie."""
     rows = [
         (
             column_label(row["column"]),
@@ -139,21 +127,48 @@ def description_table(table: pd.DataFrame) -> Table:
             count(row["n_clients"]),
             number(row["mean"]),
             number(row["sd"]),
-            number(row["sd_within_client"]),
-            number(_between_client(row)),
-            number(row["sd_between_therapist"]),
-            number(row["icc_client"]),
-            number(row["icc_therapist"]),
             share(row["share_missing"]),
             share(row["share_at_top"]),
         )
         for row in table.to_dict("records")
     ]
+    headings = ("Measure", "Ratings", "Clients", "Mean", "SD", "Missing", "At the top")
     notes = (
-        "ICC: share of the variance between clients of one therapist, and between therapists. At the top: share of "
-        "ratings at the best possible score; many of them leave a scale no room to rise.",
+        "SD: standard deviation over all ratings. Missing: share of the sessions held without a rating. At the top: "
+        "share of ratings at the highest score that the form allows; many such ratings leave no room above.",
     )
-    return make_table("description", "The measures over the sessions held.", headings, rows, notes=notes)
+    return make_table("ratings", "The measures over the sessions held.", headings, rows, notes=notes)
+
+
+def spread_table(table: pd.DataFrame) -> Table:
+    """Tabulate at which level the measures vary."""
+    headings = (
+        "Measure",
+        "SD within clients",
+        "SD between clients",
+        "SD between therapists",
+        "ICC clients",
+        "ICC therapists",
+    )
+    rows = [
+        (
+            column_label(row["column"]),
+            number(row["sd_within_client"]),
+            number(_between_client(row)),
+            number(row["sd_between_therapist"]),
+            number(row["icc_client"]),
+            number(row["icc_therapist"]),
+        )
+        for row in table.to_dict("records")
+    ]
+    notes = [
+        "SDs are those of ratings around their client's mean, of client means, and of therapist means; means of few "
+        "ratings vary more than what they estimate. ICC (intraclass correlation): share of the variance that lies "
+        "between clients of one therapist, and between therapists, from a model without predictors."
+    ]
+    reasons = table["icc_reason"].dropna() if "icc_reason" in table else ()
+    notes += [f"No ICC: {reason}." for reason in dict.fromkeys(reasons)]
+    return make_table("spread", "Where the measures vary.", headings, rows, notes=notes)
 
 
 def _between_client(row: dict) -> float | None:

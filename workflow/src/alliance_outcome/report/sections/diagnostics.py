@@ -11,8 +11,9 @@ from alliance_outcome.report.formatting import count
 
 def build(facts: Facts) -> Section:
     """Build the section."""
-    groups = badge_groups(facts.results.checks)
-    states = Counter(badge.state for group in groups for badge in group.badges)
+    checks = facts.results.checks
+    groups = badge_groups(checks)
+    states = Counter(badge.state for group in groups for badge in group.badges for _ in range(badge.n))
     blocks: list[Block] = [
         Text(
             f"{count(sum(states.values()))} checks: {count(states['passed'])} passed, "
@@ -20,7 +21,15 @@ def build(facts: Facts) -> Section:
             f"{count(states['not applicable'])} not applicable. A failed convergence check of the model behind the "
             "answer turns the answer into “not established”."
         ),
+        *([Text(_BOUNDARY)] if checks["name"].fillna("").str.startswith("boundary.").any() else []),
         *groups,
         FigureBlock.of(facts.figures["predictive"]),
     ]
     return Section("diagnostics", "Diagnostics", tuple(blocks))
+
+
+_BOUNDARY = (
+    "A model is on the boundary where a variance is estimated as zero or a covariance matrix as singular (effects that "
+    "are perfectly correlated): it then says that such differences do not exist, which a small sample often does. That "
+    "alone does not invalidate the other terms of the model."
+)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from alliance_outcome.report import methods_text
-from alliance_outcome.report.blocks import Section, Text
+from alliance_outcome.report import estimation_text, methods_text
+from alliance_outcome.report.blocks import Block, Heading, Section, Terms, Text
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.selection import engines
 
@@ -17,14 +17,17 @@ def build(facts: Facts) -> Section:
     paragraphs = [
         methods_text.measures_paragraph(facts.settings, results.design, results.table("measures")),
         methods_text.timing_paragraph(results.design, facts.design),
-        methods_text.levels_paragraph(facts.n_therapists is not None),
+        methods_text.levels_paragraph(facts.n_therapists is not None, len(results.raters)),
         methods_text.hybrid_paragraph(facts.design, likelihood),
         methods_text.early_paragraph(facts.design.early),
-        methods_text.estimation_paragraph(likelihood),
-        methods_text.bayesian_paragraph(
+        estimation_text.estimation_paragraph(likelihood),
+        estimation_text.bayesian_paragraph(
             results.estimates("bayesian"), facts.priors.priors, facts.sampler, facts.settings.outcome_unit
         ),
         methods_text.contrast_paragraph(results.contrast, facts.decision),
         methods_text.seed_paragraph(facts.seed, engines(results.models)),
     ]
-    return Section("methods", "Methods", tuple(Text(text) for text in paragraphs))
+    blocks: list[Block] = [Text(text) for text in paragraphs]
+    if structures := estimation_text.structures(results.models):
+        blocks += [Heading("Residuals and random effects"), Terms(tuple(structures))]
+    return Section("methods", "Methods", tuple(blocks))

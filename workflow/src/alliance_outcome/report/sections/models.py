@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import pandas as pd
 
-from alliance_outcome.report.blocks import Block, FigureBlock, Heading, Section, Text, table_blocks
+from alliance_outcome.report.blocks import (
+    Block,
+    FigureBlock,
+    Heading,
+    Section,
+    TableBlock,
+    Terms,
+    Text,
+    table_blocks,
+)
+from alliance_outcome.report.estimate_tables import (
+    LIKELIHOOD_TERMS,
+    POSTERIOR_TERMS,
+    estimates_tables,
+    refusal_table,
+)
+from alliance_outcome.report.estimation_text import lag_error_sentence
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import degrees_of_freedom, lower_first, number, sentence_case
 from alliance_outcome.report.labels import level_label, model_label, rater_label
 from alliance_outcome.report.selection import (
     alliance_rows,
+    joint_rows,
     levels_of,
     not_ok,
     other_fixed_rows,
     variance_rows,
 )
-from alliance_outcome.report.tables import Table, estimates_table, make_table, refusal_table
+from alliance_outcome.report.tables import Table, make_grouped_table
 
 _CONCURRENT = (
     "Between clients and between therapists these coefficients are concurrent differences over the "
@@ -27,20 +44,28 @@ def build(facts: Facts) -> Section:
     """Build the section."""
     results = facts.results
     models = results.models
-    sessions = models[models["model"].fillna("").str.startswith("hybrid")]
-    early = models[models["model"].fillna("").str.startswith("early")]
     blocks: list[Block] = [
+        Text(
+            "First which rating is paired with which severity, then the coefficients of all models, side by side and "
+            "in numbers. The section Methods says how they were estimated."
+        ),
         FigureBlock.of(facts.figures["timing"]),
         Text(" ".join(results.design.timing_sentences)),
         FigureBlock.of(facts.figures["coefficients"]),
+        Heading("How to read the tables"),
+        Terms(table_terms(facts)),
         Heading("Session to session"),
-        *table_blocks(_coefficient_tables("session", sessions, (_CONCURRENT,))),
+        *coefficient_blocks("session", _of_kind(models, "hybrid"), (_CONCURRENT,)),
         Heading("Early alliance to the end of therapy"),
-        *table_blocks(_coefficient_tables("early", early, ())),
-        Heading("All contrasts of the raters"),
-        *table_blocks(contrast_tables(results.contrast, facts.settings.outcome_unit)),
+        *coefficient_blocks("early", _of_kind(models, "early"), ()),
+    ]
+    contrasts = contrast_blocks(results.contrast, facts.settings.outcome_unit)
+    blocks += [Heading("All contrasts of the raters"), *contrasts] if contrasts else []
+    blocks += [
         Heading("Standard deviations, further terms and variances"),
-        *table_blocks([scale_table(results.scales), further_table(models), variance_table(models)]),
+        *table_blocks([scale_table(results.scales)]),
+        *further_blocks(models),
+        *variance_blocks(models),
         Heading("Refused or not established"),
     ]
     refused = refusal_table("refused", not_ok(results.contrast, models))
@@ -48,61 +73,79 @@ def build(facts: Facts) -> Section:
     return Section("models", "The models", tuple(blocks))
 
 
-def _coefficient_tables(name: str, frame: pd.DataFrame, notes: tuple[str, ...]) -> list[Table]:
-    """Tabulate joint and single-rater coefficients, one table each."""
+def table_terms(facts: Facts) -> tuple[tuple[str, str], ...]:
+    """Explain the headings of the tables that the study has."""
+    return (*LIKELIHOOD_TERMS, *(POSTERIOR_TERMS if facts.has_bayesian else ()))
+
+
+def _of_kind(models: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Pick the models of one kind."""
+    return models[models["model"].fillna("").str.startswith(kind)]
+
+
+def _lag_notes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Warn of the standard errors of models with a lagged outcome, where there are any."""
+    sentence = lag_error_sentence(frame)
+    return (sentence,) if sentence else ()
+
+
+def coefficient_blocks(name: str, frame: pd.DataFrame, notes: tuple[str, ...]) -> list[TableBlock]:
+    """Tabulate joint and single-rater coefficients."""
     rows = alliance_rows(frame)
     rows = rows[rows["status"] == "ok"]
     captions = {
         "unique": "All raters in one model: what a rater adds to the others, per point of the rating.",
         "total": "One rater at a time, on the same rows, per point of the rating.",
     }
-    return [
-        estimates_table(f"{name}-{estimand}", caption, rows[rows["estimand"] == estimand], notes=notes)
-        for estimand, caption in captions.items()
-    ]
+    tables = []
+    for estimand, caption in captions.items():
+        shown = rows[rows["estimand"] == estimand]
+        tables += estimates_tables(f"{name}-{estimand}", caption, shown, notes=(*notes, *_lag_notes(shown)))
+    return table_blocks(tables)
 
 
-def contrast_tables(contrast: pd.DataFrame, unit: str) -> list[Table]:
-    """Tabulate the contrasts of every model, engine, estimand and standard error, one table per level."""
+def contrast_blocks(contrast: pd.DataFrame, unit: str) -> list[TableBlock]:
+    """Tabulate the contrasts of every model, engine, estimand and standard error, level by level."""
     rows = contrast[contrast["status"] == "ok"]
-    return [
-        estimates_table(
+    tables = []
+    for level in levels_of(rows):
+        shown = rows[rows["level"] == level]
+        notes = () if level == "within_client" else (f"Session to session: {lower_first(_CONCURRENT)}",)
+        tables += estimates_tables(
             f"contrasts-{level}",
             f"Contrasts {level_label(level)}, {unit} per standard deviation of the rating.",
-            rows[rows["level"] == level],
-            notes=() if level == "within_client" else (f"Session to session: {lower_first(_CONCURRENT)}",),
+            shown,
+            notes=(*notes, *_lag_notes(shown)),
         )
-        for level in levels_of(rows)
-    ]
+    return table_blocks(tables)
 
 
 def scale_table(table: pd.DataFrame) -> Table:
     """Tabulate the standard deviations that coefficients are multiplied by, those of the joint models."""
-    shown = table[table["estimand"] == "unique"]
-    rows = [
-        (
-            sentence_case(level_label(row["level"])),
-            sentence_case(rater_label(row["rater"])),
-            model_label(row["model"]),
-            number(row["sd"], 3),
-            degrees_of_freedom(row["degrees_of_freedom"]),
-        )
-        for row in shown.to_dict("records")
-    ]
-    headings = ("Level", "Rater", "Model", "SD", "df")
-    return make_table(
-        "scales", "Standard deviations of the ratings at each level.", headings, rows, numeric_from=3
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for row in joint_rows(table).to_dict("records"):
+        label = f"{sentence_case(rater_label(row['rater']))}-rated alliance, {level_label(row['level'])}"
+        cells = (label, number(row["sd"], 3), degrees_of_freedom(row["degrees_of_freedom"]))
+        groups.setdefault(model_label(row["model"]), []).append(cells)
+    return make_grouped_table(
+        "scales",
+        "Standard deviations of the ratings at each level, on the rows of each model.",
+        ("Rating", "SD", "df"),
+        groups,
+        notes=("They turn coefficients per point into coefficients per standard deviation.",),
     )
 
 
-def further_table(models: pd.DataFrame) -> Table:
+def further_blocks(models: pd.DataFrame) -> list[TableBlock]:
     """Tabulate the fixed effects that are not alliance."""
-    rows = other_fixed_rows(models)
-    rows = rows[(rows["status"] == "ok") & (rows["estimand"] == "unique")]
-    return estimates_table("further-terms", "Further terms of the models with all raters.", rows)
+    rows = joint_rows(other_fixed_rows(models))
+    rows = rows[rows["status"] == "ok"]
+    caption = "Further terms of the models with all raters, per unit of the term."
+    return table_blocks(estimates_tables("further-terms", caption, rows, notes=_lag_notes(rows)))
 
 
-def variance_table(models: pd.DataFrame) -> Table:
-    """Tabulate variances and covariances."""
-    rows = models[variance_rows(models) & (models["status"] == "ok") & (models["estimand"] == "unique")]
-    return estimates_table("variances", "Variances and covariances of the models with all raters.", rows)
+def variance_blocks(models: pd.DataFrame) -> list[TableBlock]:
+    """Tabulate variances and covariances, or standard deviations and correlations where there are draws."""
+    rows = joint_rows(models[variance_rows(models) & (models["status"] == "ok")])
+    caption = "Spread of clients, therapists and residuals in the models with all raters."
+    return table_blocks(estimates_tables("variances", caption, rows))

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import pandas as pd
 
-from alliance_outcome.report.blocks import Bullets, FigureBlock, Section, Text, table_blocks
+from alliance_outcome.report.blocks import Block, FigureBlock, Heading, Section, Terms, Text, table_blocks
+from alliance_outcome.report.estimate_tables import interval_heading, shared_decimals
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import (
     ABSENT,
+    count,
     interval,
     is_absent,
-    monte_carlo_decimals,
+    lower_first,
     number,
     sentence_case,
 )
 from alliance_outcome.report.labels import engine_label, level_label, model_label, term_label
 from alliance_outcome.report.selection import truth_comparison
-from alliance_outcome.report.tables import Table, interval_heading, make_grouped_table
+from alliance_outcome.report.tables import Cells, Table, make_grouped_table
+
+_THREE_NUMBERS = (
+    (
+        "Generating value",
+        "What was put in: a parameter of the program that made the data, about the alliance as it is, free of "
+        "measurement error.",
+    ),
+    (
+        "Pseudo-true value",
+        "What this model finds when it is given endless data of this kind. It differs from the generating value "
+        "because ratings are unreliable, averages of few sessions stand for clients and therapists, and the model "
+        "leaves out some of what made the data. The gap between the two is the bias of the model, which more data "
+        "do not remove.",
+    ),
+    (
+        "Estimate",
+        "What this model found in the clients of this study. It scatters around the pseudo-true value, and "
+        "its interval should hold that value as often as its level says.",
+    ),
+)
 
 
 def build(facts: Facts) -> Section | None:
@@ -25,19 +47,33 @@ def build(facts: Facts) -> Section | None:
         return None
     results = facts.results
     comparison = truth_comparison(results.truth, results.contrast, results.answer)
-    text = (
-        "These data were simulated, so the values that generated them are known. An estimate with manifest means does "
-        "not aim at the generating value itself but at the pseudo-true value: what the same model finds with endless "
-        "data."
-    )
-    notes = dict.fromkeys(comparison["note"].dropna())
-    blocks = (
-        Text(text),
+    blocks: list[Block] = [
+        Text(
+            "These data were simulated, so the right answer is known. Three numbers have to be told apart for each "
+            "quantity."
+        ),
+        Terms(_THREE_NUMBERS),
         FigureBlock.of(facts.figures["truth"]),
+        Text(coverage_sentence(comparison)),
         *table_blocks([truth_table(comparison)]),
-        *([Bullets(tuple(notes))] if notes else []),
-    )
-    return Section("truth", "Truth and estimates", blocks)
+    ]
+    if meanings := generating_meanings(comparison):
+        blocks += [Heading("What the generating values are"), Terms(meanings)]
+    return Section("truth", "Truth and estimates", tuple(blocks))
+
+
+def coverage_sentence(comparison: pd.DataFrame) -> str:
+    """Say how many intervals hold the pseudo-true and the generating value."""
+    if comparison.empty:
+        return "No quantity with a known truth was estimated."
+    parts = []
+    for name, column in (("pseudo-true", "pseudo_true_value"), ("generating", "generating_value")):
+        known = comparison[comparison[column].notna() & comparison["ci_low"].notna()]
+        held = int(known[column].between(known["ci_low"], known["ci_high"]).sum())
+        parts += [f"{count(held)} of {count(len(known))} hold the {name} value"] if len(known) else []
+    if not parts:
+        return "No truth is known for these intervals."
+    return f"Of the intervals below, {' and '.join(parts)}. One data set is no test of either."
 
 
 def truth_table(comparison: pd.DataFrame) -> Table:
@@ -55,33 +91,60 @@ def truth_table(comparison: pd.DataFrame) -> Table:
     """
     headings = (
         "Quantity",
-        "Engine",
+        "Estimation",
         "Interval holds pseudo-true",
         "Generating",
         "Pseudo-true",
         "Estimate",
         interval_heading(comparison),
     )
-    groups: dict[str, list[tuple[str, ...]]] = {}
+    groups: dict[str, list[Cells]] = {}
     for _, row in comparison.iterrows():
-        title = ": ".join(
-            part for part in (sentence_case(level_label(row["level"])), model_label(row["model"])) if part
-        )
-        groups.setdefault(title, []).append(_cells(row))
+        parts = (sentence_case(level_label(row["level"])), lower_first(model_label(row["model"])))
+        decimals = shared_decimals(comparison[comparison["engine"].eq(row["engine"])])
+        groups.setdefault(": ".join(part for part in parts if part), []).append(_cells(row, decimals))
     caption = "Generating values, pseudo-true values and estimates."
     return make_grouped_table("truth-table", caption, headings, groups, numeric_from=3)
 
 
-def _cells(row: pd.Series) -> tuple[str, ...]:
+def _cells(row: pd.Series, decimals: int) -> Cells:
     """Write one comparison."""
     covers = ABSENT if is_absent(row["covers"]) else ("yes" if row["covers"] else "no")
-    decimals = monte_carlo_decimals(row["mcse_mean"])
     return (
         term_label(row["term"], row["rater"], row["rater_b"]),
         sentence_case(engine_label(row["engine"])) or ABSENT,
         covers,
         number(row["generating_value"]),
-        number(row["pseudo_true_value"], monte_carlo_decimals(row["pseudo_true_se"])),
+        number(row["pseudo_true_value"]),
         number(row["estimate"], decimals),
         interval(row["ci_low"], row["ci_high"], decimals),
     )
+
+
+def generating_meanings(comparison: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Say what the generating values of each level are, from the notes of the truth.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From :func:`~alliance_outcome.report.selection.truth_comparison`.
+
+    Returns
+    -------
+    tuple of tuple of str
+        Level, and what was noted on its quantities, each sentence once.
+    """
+    noted = comparison[comparison["note"].notna()]
+    return tuple(
+        (sentence_case(level_label(level)), " ".join(dict.fromkeys(map(_as_sentence, rows["note"]))))
+        for level, rows in noted.groupby("level", sort=False)
+    )
+
+
+def _as_sentence(note: str) -> str:
+    """Write a note as a sentence without the numbers of one rater's scale."""
+    stem, separator, rest = note.partition("; latent SD")
+    if not separator:
+        return f"{sentence_case(note).removesuffix('.')}."
+    _, _, further = rest.partition(". ")
+    return f"{stem}, per SD of the latent alliance at that level.{f' {further}' if further else ''}"
