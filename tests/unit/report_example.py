@@ -108,12 +108,14 @@ def interval_row(estimate: float, std_error: float, engine: str) -> dict[str, An
     if engine == "nutpie":
         return row | {
             "ci_kind": "equal_tailed",
-            "se_kind": None,
+            "se_kind": "posterior",
             "quantity_kind": "mcmc",
             "r_hat": 1.002,
             "ess_bulk": 2100.0,
             "ess_tail": 1900.0,
             "mcse_mean": 0.004,
+            "mcse_ci_low": 0.012,
+            "mcse_ci_high": 0.012,
             "n_draws": 4000,
             "prob_direction": 0.97,
         }
@@ -121,11 +123,20 @@ def interval_row(estimate: float, std_error: float, engine: str) -> dict[str, An
         "ci_kind": "wald_t",
         "se_kind": "model",
         "df": 41.5,
-        "df_method": "satterthwaite",
+        "df_method": "inner_outer",
         "statistic": estimate / std_error,
         "p_value": 0.012,
         "quantity_kind": "deterministic",
     }
+
+
+def structure_of(model: str) -> str:
+    """Which random effects a model has, in the words of the models."""
+    if model.startswith("early"):
+        return "independent; therapist: random intercept"
+    slopes = "random slopes of alliance_client_within_client, alliance_therapist_within_client"
+    correlation = "uncorrelated (for a reason)" if "three" in model else "correlated"
+    return f"independent; client: random intercept and {slopes}, {correlation}"
 
 
 def _base(analysis: str, model: str, level: str, outcome_rater: str, therapists: int) -> dict[str, Any]:
@@ -143,7 +154,7 @@ def _base(analysis: str, model: str, level: str, outcome_rater: str, therapists:
         "level": level,
         "lag": None if model.startswith("early") else 1,
         "lag_unit": "attended",
-        "residual": "independent",
+        "residual": structure_of(model),
         "detrended": "none",
         "missing_method": "available rows (MAR)",
         "unit": "CORE-10 points",
@@ -199,14 +210,16 @@ def _model_rows(
                         "term": term,
                     }
                 )
-    for term in ("var(client: Intercept)", "var(residual)"):
-        yield _base(analysis, model, None, outcome_rater, therapists) | {
-            "row_id": f"{model}.unique.{term}",
-            "estimand": "unique",
-            "engine": engine,
-            "term": term,
-            "estimate": 12.5,
-        }
+    symbol = "sd" if engine == "nutpie" else "var"
+    for term in (f"{symbol}(client: Intercept)", f"{symbol}(residual)"):
+        numbers = (
+            interval_row(3.5, 0.1, engine) if engine == "nutpie" else {"engine": engine, "estimate": 12.5}
+        )
+        yield (
+            _base(analysis, model, None, outcome_rater, therapists)
+            | numbers
+            | {"row_id": f"{model}.unique.{term}", "estimand": "unique", "term": term}
+        )
 
 
 def _contrast_rows(model: str, engine: str, outcome_rater: str, therapists: int) -> Iterable[dict]:
@@ -248,15 +261,12 @@ def _contrast_rows(model: str, engine: str, outcome_rater: str, therapists: int)
                 ("difference_sd_uncertain", difference, 0.17),
                 ("absolute_difference", sizes, 0.15),
             ):
-                yield (
-                    base
-                    | interval_row(value, error, engine)
-                    | pair
-                    | {
-                        "row_id": f"{prefix}.{estimand}.{term}",
-                        "term": term,
-                    }
-                )
+                if (engine, term) == ("nutpie", "difference_sd_uncertain"):
+                    continue
+                row = base | interval_row(value, error, engine) | pair
+                row |= {"row_id": f"{prefix}.{estimand}.{term}", "term": term}
+                uncertain = term == "difference_sd_uncertain"
+                yield row | ({"se_kind": "CR3", "role": "secondary"} if uncertain else {})
         if engine == "mixedlm":
             yield (
                 base
@@ -327,7 +337,8 @@ def _write_tables(root: Path, outcome_rater: str, therapists: int) -> None:
         pd.DataFrame(rows).to_csv(root / "tables" / f"{name}.csv", index=False)
     design_context(outcome_rater).write(root / "tables" / "design.json")
     answer = {
-        "sentence": "Within clients the two views are not distinguished: D = −0.39, 95 % interval −0.69 to −0.09.",
+        "claim": "From one session to the next, the client's view predicts more improvement than the therapist's.",
+        "uncertainty": "The next severity is 0.39 points lower (D = −0.39, interval −0.69 to −0.09).",
         "status": "ok",
         "verdict": "client",
         "level": "within_client",
@@ -443,12 +454,23 @@ def _tables(therapists: int) -> dict[str, list[dict[str, Any]]]:
         "checks_multilevel": [
             {
                 "stage": "multilevel",
-                "name": "converged",
+                "name": "tolerance",
                 "passed": False,
-                "value": 1,
-                "limit": 0,
-                "text": "One singular",
+                "value": 0.25,
+                "limit": 0.1,
+                "text": "Gradient too large",
             },
+            *(
+                {
+                    "stage": "multilevel",
+                    "name": f"convergence.hybrid_three_level.{raters}",
+                    "passed": True,
+                    "value": 2,
+                    "limit": 1,
+                    "text": f"hybrid_three_level.{raters}: 2 of 2 optimiser runs converged",
+                }
+                for raters in ("joint", "client")
+            ),
             {
                 "stage": "multilevel",
                 "name": "rope",
@@ -566,15 +588,21 @@ def _tables(therapists: int) -> dict[str, list[dict[str, Any]]]:
             {
                 "check": check,
                 "statistic": statistic,
+                "text": text,
                 "observed": observed,
                 "q05": observed - width,
                 "q50": observed + 0.1 * width,
                 "q95": observed + width,
                 "p_value": 0.4,
-                "text": "",
+                "model": model,
             }
+            for model in ("hybrid_three_level", "early_three_level")
             for check, width in (("prior", 20.0), ("posterior", 0.5))
-            for statistic, observed in (("mean", 14.2), ("sd", 6.1), ("share at the floor", 0.02))
+            for statistic, text, observed in (
+                ("mean", "mean outcome", 14.2),
+                ("between", "standard deviation of the unit means", 4.1),
+                ("floor", "share at the floor", 0.02),
+            )
         ],
     }
 

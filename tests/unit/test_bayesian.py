@@ -72,7 +72,6 @@ def test_density_is_the_one_that_is_documented():
         "residual_sd": 1.7,
         "client_standardised": generator.normal(size=(1, 5)),
     }
-    values = {variable.name: point[variable.name] for variable in model.free_RVs}
     inputs = {variable: point[variable.name] for variable in model.free_RVs}
     logp = sum(pm.logp(variable, point[variable.name]).sum() for variable in model.free_RVs)
     logp += pm.logp(model["outcome"], outcome.to_numpy()).sum()
@@ -117,7 +116,7 @@ def test_agrees_with_restricted_maximum_likelihood(tables):
 def test_a_real_fit_passes_its_checks(tables):
     hybrid = tables.checks[tables.checks["name"].str.startswith("convergence.hybrid_three_level.joint")]
     assert {name.rsplit(".", 1)[1] for name in hybrid["name"]} == {
-        *("r_hat", "ess_bulk", "ess_tail", "divergences", "energy")
+        *("r_hat", "ess_bulk", "ess_tail", "divergences", "tree_depth", "energy")
     }
     by_name = hybrid.set_index(hybrid["name"].str.rsplit(".", n=1).str[1])
     assert by_name.loc["divergences", "passed"]

@@ -1,18 +1,24 @@
 """Figures: drawn alike from like numbers, with words for those who cannot see them."""
 
+import itertools
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
 from report_example import SETTINGS, write_example
 
+from alliance_outcome.analyses.estimates import read_estimates, write_estimates
 from alliance_outcome.report.captions import CAPTIONS, caption_rst
 from alliance_outcome.report.figure_files import INDEX_NAME, TRUTH_INDEX_NAME, read_figures
-from alliance_outcome.report.figure_style import RATER_COLOURS, rater_style
+from alliance_outcome.report.figure_style import RATER_COLOURS, direct_labels, figure_style, rater_style
 from alliance_outcome.report.figures import FIGURE_NAMES, draw_figures, draw_truth_figure
+from alliance_outcome.report.figures_timing import draw_timing
 from alliance_outcome.report.inline_svg import inline_svg
+from alliance_outcome.report.inputs import Results
 
 RST_FOLDER = Path(__file__).parents[2] / "workflow" / "report"
 
@@ -83,6 +89,55 @@ def test_a_level_that_is_not_established_shows_its_reason_and_no_interval(tmp_pa
     assert "8 therapists are fewer than the 10" in after
     assert "[" not in after
     assert "not established" in figure.alt
+
+
+@pytest.mark.parametrize(
+    "name", ["symptom severity", "global psychological distress (short form)", "Gesamtbelastungsschweregrad"]
+)
+def test_names_in_the_timing_diagram_keep_clear_of_their_symbols(study, name):
+    with figure_style():
+        drawing = draw_timing(Results(study), SETTINGS.model_copy(update={"outcome_name": name}))
+        renderer = FigureCanvasAgg(drawing.canvas).get_renderer()
+        (axes,) = drawing.canvas.axes
+        boxes = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts}
+        first = min(axes.transData.transform((line.get_xdata()[0], 0))[0] for line in axes.lines)
+    label = next(box for text, box in boxes.items() if "".join(text.split()) == "".join(name.split()))
+    assert label.x1 < first
+    labels = sorted((box for text, box in boxes.items() if "\n" in text), key=lambda box: box.y0)
+    assert all(upper.y0 > lower.y1 for lower, upper in itertools.pairwise(labels))
+    assert min(box.y0 for box in boxes.values()) > 0
+    assert max(box.y1 for box in boxes.values()) < drawing.canvas.bbox.height
+
+
+def test_predictive_checks_are_shown_model_by_model(figures):
+    shown = texts(figures["predictive"].path)
+    assert shown.count("Session to session, three levels") == 2
+    assert "SD of client means: 4.10" in shown
+    assert "SD of therapist means: 4.10" in shown
+
+
+def test_a_study_with_one_rater_shows_the_coefficients_of_that_rater(tmp_path):
+    root = write_example(tmp_path)
+    path = root / "estimates" / "multilevel.csv"
+    rows = read_estimates(path)
+    write_estimates(rows[(rows["estimand"] == "total") & (rows["rater"] == "client")], path)
+    for name in ("early", "bayesian"):
+        none = root / "estimates" / f"{name}.csv"
+        write_estimates(read_estimates(none).iloc[:0], none)
+    figures = {figure.name: figure for figure in draw_figures(root, root / "figures", SETTINGS)}
+    assert figures["coefficients"].drawn
+    assert "● client-rated alliance" in texts(figures["coefficients"].path)
+
+
+def test_direct_labels_stay_apart_and_below_the_top():
+    canvas = Canvas()
+    axes = canvas.add_subplot()
+    axes.set_ylim(0, 1)
+    direct_labels(axes, [(1, 0.99, "a", "k"), (1, 0.98, "b", "k"), (1, 0.97, "c", "k")], gap=0.1)
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert heights["a"] == pytest.approx(1.0)
+    assert heights["a"] - heights["b"] == pytest.approx(0.1)
+    assert heights["b"] - heights["c"] == pytest.approx(0.1)
 
 
 def test_truth_only_where_the_study_is_simulated(tmp_path):

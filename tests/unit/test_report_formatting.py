@@ -5,7 +5,7 @@ import math
 import pytest
 
 from alliance_outcome.report import formatting as form
-from alliance_outcome.report.labels import column_label, term_label
+from alliance_outcome.report.labels import column_label, name_terms, term_label
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,17 @@ def test_p_values_are_written_as_the_apa_manual_asks(p, text):
 
 
 @pytest.mark.parametrize(
-    ("mcse", "decimals"),
-    [(None, 2), (0.0, 2), (0.004, 2), (0.01, 2), (0.012, 1), (0.1, 1), (0.2, 0), (3.0, 0)],
+    ("value", "text"), [(1.0, "> .999"), (0.9996, "> .999"), (0.984, ".984"), (0.0, "< .001"), (None, "–")]
 )
-def test_no_decimal_is_finer_than_the_monte_carlo_error(mcse, decimals):
+def test_a_probability_is_never_certain(value, text):
+    assert form.probability(value) == text
+
+
+@pytest.mark.parametrize(
+    ("mcse", "decimals"),
+    [(None, 2), (0.0, 2), (0.004, 2), (0.05, 2), (0.051, 1), (0.5, 1), (0.51, 0), (7.0, 0)],
+)
+def test_a_decimal_goes_once_its_monte_carlo_error_exceeds_five_units(mcse, decimals):
     assert form.monte_carlo_decimals(mcse) == decimals
 
 
@@ -68,7 +75,11 @@ def test_words_are_joined_as_in_a_sentence():
             None,
             "Ward nurse-rated alliance, between clients, therapists pooled",
         ),
-        ("difference", "client", "therapist", "Client against therapist: difference D"),
+        ("difference", "client", "therapist", "D, client against therapist"),
+        ("difference", "client", None, "D"),
+        ("coefficient_standardised", "client", None, "Client-rated alliance, per SD"),
+        ("absolute_difference", "client", "therapist", "|β| of client minus |β| of therapist"),
+        ("age_band[T.30 to 44]", None, None, "Age band: 30 to 44"),
         (
             "var(client: alliance_client_within_client)",
             None,
@@ -87,6 +98,33 @@ def test_words_are_joined_as_in_a_sentence():
 )
 def test_terms_have_names(term, rater, rater_b, text):
     assert term_label(term, rater, rater_b) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (
+            "largest R-hat 1.007 (sd(therapist: Intercept))",
+            "largest R-hat 1.007 (standard deviation over therapists: intercept)",
+        ),
+        (
+            "smallest bulk ESS 300 (difference within_client)",
+            "smallest bulk ESS 300 (D within clients)",
+        ),
+        ("largest R-hat (severity_before)", "largest R-hat (severity just before the alliance window)"),
+        (
+            "estimated on the boundary: therapist:Intercept",
+            "estimated on the boundary: variance over therapists of intercept",
+        ),
+        ("client:covariance", "covariance matrix of client effects"),
+        (
+            "bayesian: hybrid_three_level.joint.r_hat",
+            "bayesian: Session to session, three levels, all raters (R-hat)",
+        ),
+    ],
+)
+def test_machine_names_inside_sentences_are_replaced(text, named):
+    assert name_terms(text) == named
 
 
 def test_columns_have_names():

@@ -102,7 +102,11 @@ def test_sections_stand_in_their_order(document):
 
 def test_the_answer_comes_first(html):
     text = plain(part(html, "answer"))
-    assert text.startswith("The answer Within clients the two views are not distinguished")
+    assert text.startswith(
+        "The answer From one session to the next, the client's view predicts more improvement than the therapist's. "
+        "The next severity is 0.39 points lower (D = −0.39, interval −0.69 to −0.09). Other accounts"
+    )
+    assert re.search(r'<p class="lead">From one session to the next, [^<]*therapist&#39;s\.</p>', html)
     assert "This rests on the hybrid comparator until panel models exist." in text
 
 
@@ -164,7 +168,11 @@ def test_real_data_carry_no_banner_and_no_truth(study, tmp_path):
 
 def test_truth_stands_beside_the_estimates(html):
     text = plain(part(html, "truth"))
-    assert re.search(r"Client: alliance, per SD REML yes −0\.50 −0\.45 −0\.54 \[−0\.78, −0\.30\]", text)
+    assert re.search(r"Client-rated alliance, per SD REML −0\.50 −0\.45 −0\.54 \[−0\.78, −0\.30\] yes", text)
+    assert (
+        "Of the intervals below, 18 of 18 hold the pseudo-true value and 18 of 18 hold the generating value"
+        in text
+    )
 
 
 def test_too_few_therapists_are_suppressed_with_the_reason(study, tmp_path):
@@ -187,10 +195,35 @@ def test_refused_rows_are_shown_with_their_reason(study, tmp_path):
     assert "the schedule is too sparse for a lag" in text.split("Refused or not established")[1]
 
 
+def test_refused_bayesian_models_leave_a_report_with_their_reason(tmp_path):
+    root = write_example(tmp_path)
+    path = root / "estimates" / "bayesian.csv"
+    rows = read_estimates(path)
+    rows = rows[rows["level"].notna()].assign(
+        status="refused", reason="the rating does not vary within clients"
+    )
+    write_estimates(rows, path)
+    contrast = read_estimates(root / "estimates" / "contrast.csv")
+    write_estimates(contrast[contrast["engine"] != "nutpie"], root / "estimates" / "contrast.csv")
+    pd.DataFrame().to_csv(root / "tables" / "predictive.csv", index=False)
+    draw_figures(root, root / "figures", SETTINGS)
+    draw_truth_figure(root, root / "figures", SETTINGS)
+    html = render(root, root)
+    assert "Refused: the rating does not vary within clients" in plain(part(html, "models"))
+    assert "No predictive check was run." in plain(part(html, "diagnostics"))
+    assert "No Bayesian model was estimated." in plain(part(html, "methods"))
+    assert "P(direction)" not in plain(part(html, "models"))
+
+
 def test_between_coefficients_of_session_models_are_not_said_to_predict(html):
-    for name in ("answer", "models", "agreement", "description"):
-        text = plain(part(html, name))
-        assert "predict" not in text.lower(), name
+    for name in ("answer", "models", "agreement", "description", "limits", "methods"):
+        for paragraph in re.findall(
+            r"<(?:p|td|th|dd|li)\b.*?</(?:p|td|th|dd|li)>", part(html, name), re.DOTALL
+        ):
+            if re.search(r"\bpredict(s|ed)?\b", paragraph):
+                assert (
+                    "From one session to the next" in paragraph or "A rater&#39;s view is said" in paragraph
+                )
     assert "concurrent differences over the whole of therapy" in plain(part(html, "models"))
 
 
@@ -213,16 +246,20 @@ def test_a_shared_rater_is_warned_of_only_where_there_is_one(html, study, tmp_pa
 
 def test_data_flow_shows_what_was_kept_and_removed(html):
     text = plain(part(html, "data-flow"))
-    assert "1,400 rows, 140 clients and 24 therapists" in text
+    assert "1,400 rows, 140 clients, 24 therapists" in text
     assert "100 rows removed" in text
     assert "ORS turned: higher = worse" in text
 
 
 def test_checks_are_badges_with_words_and_symbols(html):
     text = plain(part(html, "diagnostics"))
-    assert "3 checks: 1 passed, 1 failed, 1 not applicable" in text
-    assert "✗ failed One singular (value 1, limit 0)" in text
+    assert "5 checks: 3 passed, 1 failed, 1 not applicable" in text
+    assert "✗ failed Gradient too large (value 0.250, limit 0.100)" in text
     assert "✓ passed All in range" in text
+    assert (
+        "✓ passed 2 of 2 optimiser runs converged Session to session, three levels (all raters, the client alone)"
+        in text
+    )
     assert "○ not applicable No ROPE given" in text
 
 
@@ -292,7 +329,7 @@ def test_truth_without_pseudo_true_values_still_shows_what_generated_the_data(st
         path
     )
     text = plain(part(render(root, study), "truth"))
-    assert "Client: alliance, per SD REML −0.50 −0.54 [−0.78, −0.30]" in text
+    assert "Client-rated alliance, per SD REML −0.50 −0.54 [−0.78, −0.30]" in text
     assert "No values are stored." in text
 
 
@@ -316,6 +353,6 @@ def test_checks_name_models_as_the_tables_do(study, tmp_path):
     path = root / "tables" / "checks_multilevel.csv"
     text = "hybrid_two_level.joint: 2 of 2 optimiser runs converged"
     pd.read_csv(path).assign(text=text).to_csv(path, index=False)
-    assert "Session to session, two levels, all raters: 2 of 2" in plain(
+    assert "2 of 2 optimiser runs converged Session to session, two levels (all raters" in plain(
         part(render(root, study), "diagnostics")
     )

@@ -55,9 +55,18 @@ def test_expected_and_unexpected_files(finished):
     found = files_below(finished.path / RESULTS)
     kept = [name for name in found if not name.startswith(("logs/", "benchmarks/", "figures/"))]
     assert kept == EXPECTED
-    figures = [name for name in found if name.startswith("figures/")]
-    assert figures
-    assert all(name.endswith(".svg") for name in figures)
+    names = (
+        "contrast",
+        "trajectories",
+        "missingness",
+        "agreement",
+        "timing",
+        "coefficients",
+        "predictive",
+        "truth",
+    )
+    figures = {*(f"figures/{name}.svg" for name in names), "figures/figures.json", "figures/truth.json"}
+    assert {name for name in found if name.startswith("figures/")} == figures
 
 
 def test_row_level_files_are_private(finished):
@@ -78,6 +87,8 @@ def test_a_posterior_that_did_not_converge_gives_no_answer(finished):
     assert answer["verdict"] == "not_established"
     checks = pd.read_csv(finished.path / RESULTS / "tables/checks_bayesian.csv")
     assert (checks["passed"] == False).any()  # noqa: E712 - a column of objects: True, False and missing
+    estimates = pd.read_csv(finished.path / RESULTS / "estimates/bayesian.csv")
+    assert set(estimates["status"]) == {"not_established"}
 
 
 def test_estimates_keep_the_contract(finished):

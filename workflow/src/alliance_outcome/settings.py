@@ -341,7 +341,7 @@ class SamplerSettings(StrictModel):
 
     engine: Literal["nutpie", "pymc"] = Field("nutpie", description="NUTS implementation.")
     chains: int = Field(4, ge=2, description="Number of chains.")
-    draws: int = Field(1000, ge=1, description="Draws kept per chain.")
+    draws: int = Field(6000, ge=1, description="Draws kept per chain.")
     tune: int = Field(1000, ge=1, description="Warm-up draws per chain.")
 
 

@@ -161,12 +161,13 @@ def _verdict(difference: Mapping[str, Any], betas: Mapping[str, float], rope: fl
 
 def _claim(verdict: str, first: str, second: str) -> str:
     """Word the verdict."""
+    start = "From one session to the next,"
     if verdict == "equal":
-        return f"From one session to the next, the {first}'s and the {second}'s view are practically equal as predictors."
+        return f"{start} the {first}'s and the {second}'s view are practically equal as predictors."
     if verdict == "not_distinguished":
-        return f"From one session to the next, the {first}'s and the {second}'s view are not distinguished as predictors."
+        return f"{start} the {first}'s and the {second}'s view are not distinguished as predictors."
     other = second if verdict == first else first
-    return f"From one session to the next, the {verdict}'s view predicts more improvement than the {other}'s."
+    return f"{start} the {verdict}'s view predicts more improvement than the {other}'s."
 
 
 def _uncertainty(first: str, second: str, numbers: Mapping[str, float], unit: str) -> str:

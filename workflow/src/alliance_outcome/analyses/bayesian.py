@@ -213,6 +213,8 @@ def _summarise(
     contrasts = _contrast_rows(tree, rows, specification, base, context, decision)
     derived = {f"{row['term']} {row['level']}": row for row in contrasts}
     checks = convergence_checks({**summaries, **derived}, tree)
+    if any(check["passed"] is False for check in checks):
+        estimates, contrasts = _not_established(estimates), _not_established(contrasts)
     unit = rows["therapist" if specification.is_early and context.has_therapists else "client"]
     return {
         "estimates": estimates,
@@ -220,6 +222,13 @@ def _summarise(
         "checks": [_named_check(check, specification) for check in checks],
         "predictive": predictive_summary(tree, unit).assign(model=specification.model),
     }
+
+
+def _not_established(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mark the rows of a posterior that did not pass its checks."""
+    return [
+        {**row, "status": "not_established", "reason": "the sampler did not pass its checks"} for row in rows
+    ]
 
 
 def _base_row(specification: ModelSpecification, context: AnalysisContext) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import arviz_stats as azs
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from xarray import DataTree
+from xarray import DataArray, DataTree
 
 #: Limits of the convergence checks (Vehtari et al. 2021).
 MAX_R_HAT = 1.01
@@ -86,19 +86,33 @@ def convergence_checks(
     ]
     if tree is None:
         return found
-    diverging = float(tree.sample_stats["diverging"].sum())
-    text = f"{diverging:.0f} divergent transitions"
-    found.append(
-        {"name": "divergences", "passed": diverging == 0, "value": diverging, "limit": 0.0, "text": text}
-    )
-    energy = tree.sample_stats["energy"].to_numpy()
-    fraction = np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)
-    smallest = float(fraction.min())
-    text = f"smallest energy fraction of a chain {smallest:.2f}, at least {MIN_BFMI:g} wanted"
-    found.append(
-        {"name": "energy", "passed": smallest >= MIN_BFMI, "value": smallest, "limit": MIN_BFMI, "text": text}
-    )
+    statistics = tree.sample_stats.to_dataset()
+    found.append(_none_of(statistics["diverging"], "divergences", "divergent transitions"))
+    # nutpie and PyMC name the same statistic differently.
+    cut_short = [name for name in ("maxdepth_reached", "reached_max_treedepth") if name in statistics]
+    words = "trajectories cut short at the deepest tree"
+    found += [_none_of(statistics[name], "tree_depth", words) for name in cut_short]
+    found.append(_energy(statistics["energy"].to_numpy()))
     return found
+
+
+def _none_of(happened: DataArray, name: str, words: str) -> dict[str, Any]:
+    """Check that something happened in no draw."""
+    count = float(happened.sum())
+    return {"name": name, "passed": count == 0, "value": count, "limit": 0.0, "text": f"{count:.0f} {words}"}
+
+
+def _energy(energy: NDArray[np.float64]) -> dict[str, Any]:
+    """Check the estimated Bayesian fraction of missing information of the worst chain."""
+    smallest = float((np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)).min())
+    text = f"smallest energy fraction of a chain {smallest:.2f}, at least {MIN_BFMI:g} wanted"
+    return {
+        "name": "energy",
+        "passed": smallest >= MIN_BFMI,
+        "value": smallest,
+        "limit": MIN_BFMI,
+        "text": text,
+    }
 
 
 def _worst(

@@ -8,14 +8,52 @@ from typing import Any
 import pandas as pd
 
 from alliance_outcome.report.estimate_tables import shared_decimals
-from alliance_outcome.report.formatting import is_absent, join_words, number, probability
-from alliance_outcome.report.labels import engine_label, rater_label
+from alliance_outcome.report.formatting import is_absent, join_words, lower_first, number, probability
+from alliance_outcome.report.labels import (
+    engine_label,
+    model_label,
+    name_terms,
+    rater_label,
+    split_model_name,
+    stage_label,
+)
 from alliance_outcome.report.selection import first_row, sd_uncertain_row
 
 _NOT_ESTABLISHED = (
-    "The model behind the answer did not pass its checks. Its numbers below show what went wrong; they are not an "
-    "answer."
+    "The numbers below are those of models of which one did not pass its checks. They are shown so that it can be "
+    "mended, and are not an answer."
 )
+
+
+def uncertainty(answer: Mapping[str, Any], checks: pd.DataFrame) -> str:
+    """Say how sure the answer is; without one, which checks of its model failed.
+
+    Parameters
+    ----------
+    answer : mapping
+        ``answer.json``.
+    checks : DataFrame
+        Checks of all stages.
+
+    Returns
+    -------
+    str
+        A paragraph.
+    """
+    gate = f"convergence.{answer['model']}.joint"
+    failed = checks[checks["name"].fillna("").str.startswith(gate)]
+    failed = failed[failed["passed"].fillna("").str.lower() == "false"]
+    if answer["status"] != "not_established" or failed.empty:
+        return name_terms(answer["uncertainty"])
+    found = [f"{_statement(row.text)} ({stage_label(row.stage)})" for row in failed.itertuples()]
+    model = lower_first(model_label(answer["model"]))
+    return f"The model behind the answer ({model}) did not pass its checks: {join_words(found)}."
+
+
+def _statement(text: str) -> str:
+    """Return what a check found, without the model that it names."""
+    named = split_model_name(text)
+    return name_terms(text if named is None else named[2])
 
 
 def further_accounts(contrast: pd.DataFrame, answer: Mapping[str, Any]) -> str:
@@ -108,12 +146,16 @@ def glossary(raters: list[str]) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Role",
-            "Fixed before the data. A primary row is the planned estimate at its level; a comparator is what the field "
-            "usually reports.",
+            "Fixed before the data. A primary row is the planned estimate at its level, a comparator what the field "
+            "usually reports; secondary rows look at the same quantity in another way.",
         ),
     )
 
 
 def dagger_note(flagged: list[str]) -> tuple[str, ...]:
     """Explain the mark on rows of models that failed a check."""
-    return (f"† A convergence check failed ({join_words(flagged)}); see Diagnostics.",) if flagged else ()
+    return (
+        (f"† A convergence check failed ({'; '.join(dict.fromkeys(flagged))}); see Diagnostics.",)
+        if flagged
+        else ()
+    )

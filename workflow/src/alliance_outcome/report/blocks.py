@@ -14,8 +14,9 @@ from alliance_outcome.report.figure_files import Figure
 from alliance_outcome.report.formatting import is_absent, number, sentence_case
 from alliance_outcome.report.inline_svg import inline_svg
 from alliance_outcome.report.labels import (
-    fitted_model_label,
+    model_label,
     name_terms,
+    raters_in_model,
     split_model_name,
     stage_label,
     words,
@@ -50,10 +51,11 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Terms:
-    """A list of terms with what they mean."""
+    """A list of terms with what they mean; a compact one has both on a line where the page is wide."""
 
     kind: ClassVar[str] = "terms"
     items: tuple[tuple[str, str], ...]
+    style: Literal["", "compact"] = ""
 
 
 @dataclass(frozen=True)
@@ -131,19 +133,27 @@ class Badge:
         What was found.
     detail : str
         Value and limit, where the text does not give them.
-    where : tuple of str
-        The models with this finding, one entry per check; empty for a check of no particular model.
+    where : tuple of tuple of str
+        Model and raters with this finding, one entry per check; empty for a check of no particular model.
     """
 
     state: Literal["passed", "failed", "not applicable"]
     text: str
     detail: str
-    where: tuple[str, ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
 
     @property
     def n(self) -> int:
         """Return how many checks the badge stands for."""
         return max(1, len(self.where))
+
+    @property
+    def places(self) -> str:
+        """List the models with this finding, each with the raters in it."""
+        raters: dict[str, list[str]] = {}
+        for model, name in self.where:
+            raters.setdefault(model_label(model), []).append(raters_in_model(name))
+        return "; ".join(f"{model} ({', '.join(names)})" for model, names in raters.items())
 
     @property
     def symbol(self) -> str:
@@ -206,7 +216,7 @@ def badge_groups(checks: pd.DataFrame) -> list[Badges]:
     """
     groups = []
     for stage, rows in checks.groupby("stage", sort=False):
-        merged: dict[tuple[str, str, str], list[str]] = {}
+        merged: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
         for row in rows.to_dict("records"):
             badge = _badge(row)
             merged.setdefault((badge.state, badge.text, badge.detail), []).extend(badge.where)
@@ -221,16 +231,24 @@ def _badge(row: dict[str, Any]) -> Badge:
     state = "not applicable" if is_absent(row["passed"]) else _STATES[str(row["passed"]).lower()]
     text = words(row["name"]) if is_absent(row["text"]) else row["text"]
     named = split_model_name(text)
-    where = () if named is None else (fitted_model_label(named[0], named[1]),)
+    where = () if named is None else (named[:2],)
     statement = sentence_case(name_terms(text if named is None else named[2]))
     return Badge(state, statement, _detail(row, statement), where)
 
 
 def _detail(row: dict[str, Any], statement: str) -> str:
-    """Give value and limit of a check whose statement has no number of its own."""
-    if any(character.isdigit() for character in statement) or str(row["value"]) in ("0", "0.0"):
+    """Give value and limit of a check whose statement has no number of its own; counts speak for themselves."""
+    if any(character.isdigit() for character in statement) or _is_count(row["value"]):
         return ""
     return ", ".join(f"{name} {_value(row[name])}" for name in ("value", "limit") if not is_absent(row[name]))
+
+
+def _is_count(text: str) -> bool:
+    """Say whether a value of a check is a whole number."""
+    try:
+        return float(text).is_integer()
+    except ValueError:
+        return False
 
 
 def _value(text: str) -> str:

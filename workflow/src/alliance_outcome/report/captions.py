@@ -38,15 +38,14 @@ class Caption:
 CAPTIONS = {
     "contrast": Caption(
         "Whose view counts for more, at each level",
-        "A black diamond is the difference D: the client's standardised coefficient minus the "
-        "therapist's. Coefficients "
-        "are the change in severity that goes with a rating one standard deviation higher, so negative means less "
-        "severity. A diamond left of zero favours the client's view, right of zero the therapist's, provided that the "
-        "favoured coefficient itself is negative. Where the line through a diamond crosses zero, the data do not tell "
-        "the two raters apart.",
+        "A black diamond is the difference D: the client's standardised coefficient minus the therapist's. "
+        "Coefficients are the change in severity that goes with a rating one standard deviation higher, so "
+        "negative means less severity. A diamond left of zero favours the client's view, right of zero the "
+        "therapist's, provided that the favoured coefficient itself is negative. Where the line through a diamond "
+        "crosses zero, the data do not tell the two raters apart.",
         "All raters are in one model, so each coefficient is what one rater adds to the others. REML (restricted "
-        "maximum likelihood) and Bayesian are two ways to estimate the same model. Standard deviations (SD) are those "
-        "of the level in question, on the rows of that model, and are held fixed.",
+        "maximum likelihood) and Bayesian are two ways to estimate the same model. Standard deviations (SD) are "
+        "those of the level in question, on the rows of that model, and are held fixed.",
         "Compare D with zero, not one rater's interval with the other's: two intervals may overlap although D is "
         "clear, and one may exclude zero although D is not. Differences between clients over the whole of therapy "
         "include later sessions and later severity. Means of few sessions pull the between-client "
@@ -56,8 +55,8 @@ CAPTIONS = {
     "coefficients": Caption(
         "Alliance coefficients across models",
         "Each symbol is one coefficient in one model, on the line of its interval; colour and symbol say whose "
-        "rating it is. Left of zero: higher ratings go with less severity. Compare the same rater down a block to see "
-        "how much the answer depends on the model.",
+        "rating it is. Left of zero: higher ratings go with less severity. Compare the same rater down a block to "
+        "see how much the answer depends on the model.",
         "Raw coefficients, per point of the rater's own scale, from every model that was fitted, all raters in one "
         "model.",
         "Points of different scales are not comparable between raters; the contrast figure uses "
@@ -77,14 +76,15 @@ CAPTIONS = {
         "Ratings present, by session and rater",
         "Each line is the share of held sessions at which that rating exists; the grey numbers count "
         "the sessions held.",
-        "Held sessions are the denominator: a session that never took place is not missing. Only sessions held with at "
-        "least 10 clients are shown.",
+        "Held sessions are the denominator: a session that never took place is not missing. Only sessions held "
+        "with at least 10 clients are shown.",
         "A high share says nothing about whether the missing ratings differ from the present ones.",
     ),
     "agreement": Caption(
         "Agreement of the raters",
-        "Each symbol is a correlation of the two raters with its interval: within clients (do they move together from "
-        "session to session?), between clients, and between therapists. Right of zero they agree, at 1 perfectly.",
+        "Each symbol is a correlation of the two raters with its interval: within clients (do they move together "
+        "from session to session?), between clients, and between therapists. Right of zero they agree, at 1 "
+        "perfectly.",
         "Correlations come from the deviations and means that enter the models.",
         "Correlation is not sameness: raters may correlate perfectly and differ by a constant, which is the mean "
         "difference given with the table. Few sessions per client, and few therapists, make "
@@ -95,11 +95,11 @@ CAPTIONS = {
         "Each line is a summary of the data; the grey bar is the range that the model expects and "
         "the cross is what was "
         "observed. A cross far outside the bar means that the model does not reproduce that feature.",
-        "Each bar is the middle 90\N{NO-BREAK SPACE}% of simulated data sets, rescaled so that the median is 0 and the "
-        "bar's half-width is 1; the numbers at the right are in the original units.",
-        "The check before the data only asks whether the priors allow what is plausible: bars far wider than the data "
-        "are harmless, bars that miss it are not. The check after the data uses the data twice and "
-        "is therefore lenient.",
+        "Each bar is the middle 90\N{NO-BREAK SPACE}% of simulated data sets, rescaled so that the median is 0 and "
+        "the bar's half-width is 1; the numbers at the right are in the original units.",
+        "The check before the data only asks whether the priors allow what is plausible: bars far wider than the "
+        "data are harmless, bars that miss it are not. The check after the data uses the data twice and is "
+        "therefore lenient.",
     ),
     "truth": Caption(
         "What generated the data against what was estimated",
@@ -117,8 +117,8 @@ CAPTIONS = {
         "symbol a rating taken "
         "before or after it, and the arrow leads from each alliance rating to the severity it is paired with.",
         "The pair is the first severity measured strictly after the alliance rating, as the study file times both.",
-        "A severity form that looks back over days may describe the time before the alliance rating; then the two are "
-        "not separated in time, whatever the arrow says.",
+        "A severity form that looks back over days may describe the time before the alliance rating; then the two "
+        "are not separated in time, whatever the arrow says.",
     ),
 }
 

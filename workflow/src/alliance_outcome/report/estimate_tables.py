@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -14,7 +14,6 @@ from alliance_outcome.report.formatting import (
     interval,
     is_absent,
     level_percent,
-    lower_first,
     monte_carlo_decimals,
     number,
     p_value,
@@ -36,23 +35,30 @@ from alliance_outcome.report.tables import Cells, Table, make_grouped_table
 
 #: Headings of the numbers of an estimate without and with draws; ``{}`` is the level of the intervals.
 LIKELIHOOD_HEADINGS = ("Estimate", "SE", "{} interval", "df", "p")
-POSTERIOR_HEADINGS = ("Estimate", "SD", "{} interval", "P(direction)", "P(in ROPE)", "R-hat", "ESS")
+R_HAT = "R\N{NON-BREAKING HYPHEN}hat"
+POSTERIOR_HEADINGS = ("Estimate", "SD", "{} interval", "P(direction)", "P(in ROPE)", R_HAT, "ESS")
 
 #: What the headings mean, as terms with their meanings.
 LIKELIHOOD_TERMS = (
-    ("SE", "standard error of the estimate"),
-    ("df", "degrees of freedom of the t distribution behind interval and p"),
-    ("p", "two-sided p-value of the hypothesis that the quantity is zero"),
+    ("SE", "Standard error of the estimate."),
+    ("df", "Degrees of freedom of the t distribution behind interval and p."),
+    ("p", "Two-sided p-value of the hypothesis that the quantity is zero."),
 )
 POSTERIOR_TERMS = (
-    ("Estimate and SD, Bayesian", "mean and standard deviation of the posterior distribution"),
-    ("P(direction)", "posterior probability of the more probable sign"),
+    ("Estimate and SD (Bayesian)", "Mean and standard deviation of the posterior distribution."),
+    ("P(direction)", "Posterior probability of the more probable sign."),
     (
         "P(in ROPE)",
-        "posterior probability that D lies in the region of practical equivalence that the study file sets",
+        "Posterior probability that D lies in the region of practical equivalence that the study file sets.",
     ),
-    ("R-hat", "agreement of the sampler's chains; 1 is perfect, more than 1.01 fails a check"),
-    ("ESS", "effective sample size, the smaller of bulk and tail; less than 400 fails a check"),
+    (
+        R_HAT,
+        "Agreement of the sampler's chains; 1 is perfect, and the limit of the check is among the diagnostics.",
+    ),
+    (
+        "ESS",
+        "Effective sample size: how many independent draws the draws are worth; the smaller of bulk and tail.",
+    ),
 )
 
 
@@ -78,6 +84,11 @@ def shared_decimals(frame: pd.DataFrame) -> int:
     return min((monte_carlo_decimals(error) for error in errors), default=DECIMALS)
 
 
+def decimals_by_engine(frame: pd.DataFrame) -> dict[str, int]:
+    """Say how many decimals the estimates of each engine can have where they stand together."""
+    return {engine: shared_decimals(rows) for engine, rows in frame.groupby("engine", sort=False)}
+
+
 def estimate_text(row: pd.Series | None, decimals: int = DECIMALS) -> str:
     """Write an estimate with its interval in one cell; its status where there is no estimate."""
     if row is None:
@@ -94,7 +105,12 @@ def interval_heading(frame: pd.DataFrame) -> str:
 
 
 def estimates_tables(
-    name: str, caption: str, frame: pd.DataFrame, *, notes: Sequence[str] = ()
+    name: str,
+    caption: str,
+    frame: pd.DataFrame,
+    *,
+    notes: Callable[[pd.DataFrame], Sequence[str]] = lambda _: (),
+    one_unit: bool = True,
 ) -> list[Table]:
     """Tabulate estimates, one table per engine, because engines differ in what they know.
 
@@ -104,8 +120,10 @@ def estimates_tables(
         As in :class:`~alliance_outcome.report.tables.Table`; the engine is added to both.
     frame : DataFrame
         Established rows of an estimates table.
-    notes : sequence of str
-        What stands beneath.
+    notes : callable
+        Writes what stands beneath a table from its rows.
+    one_unit : bool
+        Whether all rows share a unit and thus their decimals; otherwise each row has as many as it deserves.
 
     Returns
     -------
@@ -113,24 +131,23 @@ def estimates_tables(
         Terms in words with their numbers, under headings that name the model and, where the table has several, the
         raters in it. Columns that are empty throughout are left out.
     """
-    return [
-        _engine_table(
-            f"{name}-{engine}",
-            f"{sentence_case(engine_label(engine))}: {lower_first(caption)}",
-            frame[frame["engine"] == engine],
-            notes,
-        )
-        for engine in engines(frame)
-    ]
+    tables = []
+    for engine in engines(frame):
+        rows = frame[frame["engine"] == engine]
+        title = f"{caption} ({engine_label(engine)})"
+        tables.append(_engine_table(f"{name}-{engine}", title, rows, notes(rows), one_unit=one_unit))
+    return tables
 
 
-def _engine_table(name: str, caption: str, frame: pd.DataFrame, notes: Sequence[str]) -> Table:
+def _engine_table(
+    name: str, caption: str, frame: pd.DataFrame, notes: Sequence[str], *, one_unit: bool
+) -> Table:
     """Tabulate the rows of one engine."""
     draws = has_draws(frame.iloc[0])
     several_kinds = frame["se_kind"].nunique() > 1
-    decimals = shared_decimals(frame)
     groups: dict[str, list[Cells]] = {}
-    for _, row in frame.iterrows():
+    for position, (_, row) in enumerate(frame.iterrows()):
+        decimals = shared_decimals(frame if one_unit else frame.iloc[[position]])
         numbers = _posterior_cells(row, decimals) if draws else _likelihood_cells(row, decimals)
         kind = (short_se_label(row["se_kind"]),) if several_kinds else ()
         label = term_label(row["term"], row["rater"], row["rater_b"])

@@ -68,7 +68,7 @@ def slope_df_clause(rows: pd.DataFrame) -> str:
 
 
 def structures(models: pd.DataFrame) -> list[tuple[str, str]]:
-    """Say which residuals and random effects the models with all raters have.
+    """Say which residuals and random effects the REML models with all raters have.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def structures(models: pd.DataFrame) -> list[tuple[str, str]]:
     Returns
     -------
     list of tuple of str
-        Models with their engine, and their structure in words; one entry per structure.
+        Models, and their structure in words; one entry per structure.
     """
-    joint = joint_rows(models[(models["status"] == "ok") & models["residual"].notna()])
+    rows = models[(models["engine"] == "mixedlm") & (models["status"] == "ok") & models["residual"].notna()]
     found = []
-    for (engine, structure), rows in joint.groupby(["engine", "residual"], sort=False):
-        names = join_words([lower_first(model_label(name)) for name in dict.fromkeys(rows["model"])])
+    for structure, same in joint_rows(rows).groupby("residual", sort=False):
+        names = join_words([lower_first(model_label(name)) for name in dict.fromkeys(same["model"])])
         text = sentence_case(name_terms(structure.replace("independent", "residuals independent", 1)))
-        found.append((f"{sentence_case(engine_label(engine))}, {names}", f"{text}."))
+        found.append((sentence_case(names), f"{text}."))
     return found
 
 
@@ -128,6 +128,8 @@ def bayesian_paragraph(
         return "No Bayesian model was estimated."
     worst = rows["r_hat"].max()
     smallest = rows[["ess_bulk", "ess_tail"]].min().min()
+    slopes = rows["residual"].fillna("").str.contains("slopes correlated").any()
+    correlated = " A client's intercept and slopes may correlate." if slopes else ""
     return (
         f"The models with all raters were also fitted in a Bayesian way {cite('kruschke')} with these priors, in "
         f"{unit}: intercept normal({_plain(priors.intercept_mean)}, {_plain(priors.intercept_sd)}), the effect of "
@@ -135,10 +137,10 @@ def bayesian_paragraph(
         f"client and therapist intercepts half-normal({_plain(priors.group_sd)}), standard deviation over clients "
         f"of the effect of one within-client standard deviation half-normal({_plain(priors.slope_sd)}), residual "
         f"standard deviation half-normal({_plain(priors.residual_sd)}), correlations of client effects "
-        f"LKJ({_plain(priors.lkj_eta)}; the distribution of Lewandowski, Kurowicka and Joe). Posteriors were "
-        f"sampled with the no-U-turn sampler ({engine_name(sampler.engine)}): {count(sampler.chains)} chains of "
-        f"{count(sampler.draws)} draws after {count(sampler.tune)} of warm-up. The largest R-hat (agreement of the "
-        f"chains) of any reported quantity is {number(worst, 3)}, the smallest effective sample size "
+        f"LKJ({_plain(priors.lkj_eta)}; the distribution of Lewandowski, Kurowicka and Joe).{correlated} Posteriors "
+        f"were sampled with the no-U-turn sampler ({engine_name(sampler.engine)}): {count(sampler.chains)} chains "
+        f"of {count(sampler.draws)} draws after {count(sampler.tune)} of warm-up. The largest R-hat (agreement of "
+        f"the chains) of any reported quantity is {number(worst, 3)}, the smallest effective sample size "
         f"{count(smallest)}. {interval_sentence(rows)}"
     )
 
@@ -159,8 +161,8 @@ def lag_error_sentence(models: pd.DataFrame) -> str:
     if not lagged.any():
         return ""
     return (
-        "Models with the previous severity among their predictors: their model-based standard errors are too "
-        "small, above all that of the previous severity, and intervals and p-values too sure, because the "
-        "information between fixed effects and variance parameters is taken for zero, which it is not with a "
-        "lagged outcome."
+        "The model-based standard errors of models with the previous severity among their predictors are too "
+        "small, above all that of the previous severity itself, and their intervals and p-values too sure: the "
+        "information between fixed effects and variance parameters is taken for zero, "
+        "which it is not with a lagged outcome."
     )

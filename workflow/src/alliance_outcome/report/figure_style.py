@@ -27,6 +27,8 @@ TRUTH = "#7a1f5c"
 #: Okabe and Ito's palette, which people with any common colour vision can tell apart; raters get it in this order.
 RATER_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 RATER_MARKERS = ("o", "s", "^", "v", "P", "X")
+#: The same markers as characters, for legends.
+MARKER_SIGNS = dict(zip(RATER_MARKERS, "●■▲▼✚✖", strict=True))
 DIFFERENCE_MARKER = "D"
 
 STYLE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report.drawing import Drawing
-from alliance_outcome.report.estimate_tables import shared_decimals
+from alliance_outcome.report.estimate_tables import decimals_by_engine
 from alliance_outcome.report.figure_style import INK, MUTED, TRUTH, rater_style
 from alliance_outcome.report.figures_contrast import interval_levels, numbers_of
 from alliance_outcome.report.forest import Mark, Row, draw_forest
@@ -18,7 +18,7 @@ from alliance_outcome.report.formatting import (
 )
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.labels import engine_label, level_label, model_label, rater_label, words
-from alliance_outcome.report.selection import truth_comparison
+from alliance_outcome.report.selection import predictive_rows, truth_comparison
 from alliance_outcome.settings import ReportSettings
 
 _CHECK_HEADINGS = {
@@ -38,13 +38,13 @@ _STATISTICS = {
 def draw_predictive(results: Results, settings: ReportSettings) -> Drawing:
     """Draw observed summaries on the model's predictive intervals, each rescaled to its own interval."""
     del settings
-    table = results.table("predictive")
-    table = table[table["q50"].notna()] if "q50" in table else table
+    has_therapists = results.design.has_therapists
+    table = predictive_rows(results.table("predictive"), has_therapists=has_therapists)
     rows, alt = [], []
     for model in dict.fromkeys(table["model"]) if len(table) else ():
         for check, heading in _CHECK_HEADINGS.items():
             block = table[(table["check"] == check) & (table["model"] == model)]
-            unit = _unit_of_means(model, has_therapists=results.design.has_therapists)
+            unit = _unit_of_means(model, has_therapists=has_therapists)
             rows += [Row(model_label(model), "heading"), Row(heading, "note")]
             rows += [_predictive_row(row, unit) for _, row in block.iterrows()]
             outside = block[(block["observed"] < block["q05"]) | (block["observed"] > block["q95"])]
@@ -94,12 +94,12 @@ def draw_truth(results: Results, settings: ReportSettings) -> Drawing:
     table = table[table["estimate"].notna()]
     if table.empty:
         return Drawing.nothing("None of the quantities with a known truth was estimated.")
-    rows = []
+    decimals = decimals_by_engine(table)
+    rows = [Row("star ★ generating value, tick | pseudo-true value", "note", colour=TRUTH)]
     for (model, level), block in table.groupby(["model", "level"], sort=False):
         rows += [Row(sentence_case(level_label(level)), "heading"), Row(model_label(model), "note")]
-        for _, engine_rows in block.groupby("engine", sort=False):
-            decimals = shared_decimals(engine_rows)
-            rows += [_truth_row(row, results, decimals) for _, row in engine_rows.iterrows()]
+        for engine, engine_rows in block.groupby("engine", sort=False):
+            rows += [_truth_row(row, results, decimals[engine]) for _, row in engine_rows.iterrows()]
     canvas = draw_forest(rows, f"{sentence_case(settings.outcome_unit)} per SD of the rating")
     known = table["covers"].dropna()
     alt = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report.drawing import Drawing
-from alliance_outcome.report.estimate_tables import shared_decimals
-from alliance_outcome.report.figure_style import DIFFERENCE_MARKER, INK, rater_style
+from alliance_outcome.report.estimate_tables import decimals_by_engine, status_words
+from alliance_outcome.report.figure_style import DIFFERENCE_MARKER, INK, MARKER_SIGNS, rater_style
 from alliance_outcome.report.forest import Row, draw_forest
 from alliance_outcome.report.formatting import (
     DECIMALS,
@@ -52,9 +52,11 @@ def draw_contrast_forest(results: Results, settings: ReportSettings) -> Drawing:
     """Draw D with its interval at each level and engine, both standardised coefficients beneath."""
     levels = shown_levels(results.contrast)
     blocks = {level: headline_rows(results.contrast, level, results.answer) for level in levels}
-    rows = [row for level in levels for row in _level_rows(results, level, blocks[level])]
-    if not rows:
+    if not blocks:
         return Drawing.nothing(reasons("No contrast of the raters could be estimated", results.contrast))
+    shown = pd.concat(list(blocks.values()))
+    decimals = decimals_by_engine(shown)
+    rows = [row for level, block in blocks.items() for row in _level_rows(results, level, block, decimals)]
     canvas = draw_forest(
         rows,
         f"{sentence_case(settings.outcome_unit)} per SD of the rating",
@@ -62,28 +64,26 @@ def draw_contrast_forest(results: Results, settings: ReportSettings) -> Drawing:
         if set(results.raters) == {"client", "therapist"}
         else None,
     )
-    shown = pd.concat(list(blocks.values()))
-    return Drawing(canvas, _contrast_alt(blocks), interval_levels(shown))
+    return Drawing(canvas, _contrast_alt(blocks, decimals), interval_levels(shown))
 
 
-def _level_rows(results: Results, level: str, block: pd.DataFrame) -> list[Row]:
+def _level_rows(results: Results, level: str, block: pd.DataFrame, decimals: dict[str, int]) -> list[Row]:
     """Write the block of one level: heading, then for each engine D and the coefficients."""
     model = headline_model(results.contrast, level, results.answer)
     rows = [Row(sentence_case(level_label(level)), "heading"), Row(model_label(model), "note")]
     for engine in engines(block):
-        rows += _engine_rows(results, block[block["engine"] == engine], engine)
+        rows += _engine_rows(results, block[block["engine"] == engine], engine, decimals[engine])
     return rows
 
 
-def _engine_rows(results: Results, block: pd.DataFrame, engine: str) -> list[Row]:
+def _engine_rows(results: Results, block: pd.DataFrame, engine: str, decimals: int) -> list[Row]:
     """Write D and the coefficients of one engine, or the reason why there are none."""
     difference = first_row(block, term="difference")
     if difference is None:
         return []
     name = sentence_case(engine_label(engine))
     if difference["status"] != "ok":
-        return [Row(f"{name}: {difference['status'].replace('_', ' ')}: {difference['reason']}", "note")]
-    decimals = shared_decimals(block)
+        return [Row(f"{name}: {status_words(difference['status'])}: {difference['reason']}", "note")]
     rows = [_interval_row(difference, f"{name}: D", INK, DIFFERENCE_MARKER, decimals=decimals, strong=True)]
     for rater in results.raters:
         row = first_row(block, term="coefficient_standardised", rater=rater)
@@ -118,12 +118,13 @@ def _interval_row(
     )
 
 
-def _contrast_alt(blocks: dict[str, pd.DataFrame]) -> str:
+def _contrast_alt(blocks: dict[str, pd.DataFrame], decimals: dict[str, int]) -> str:
     """Describe the contrast figure in words and numbers."""
     parts = []
     for level, block in blocks.items():
         for _, row in block[block["term"] == "difference"].iterrows():
-            value = numbers_of(row) if row["status"] == "ok" else row["status"].replace("_", " ")
+            established = row["status"] == "ok"
+            value = numbers_of(row, decimals[row["engine"]]) if established else status_words(row["status"])
             parts.append(f"{level_label(level)}, {engine_label(row['engine'])}: D {value}")
     return (
         f"Forest plot of the difference between the raters' coefficients. {sentence_case('; '.join(parts))}."
@@ -136,16 +137,25 @@ def draw_coefficient_forest(results: Results, settings: ReportSettings) -> Drawi
     coefficients = coefficients[coefficients["status"] == "ok"]
     if coefficients.empty:
         return Drawing.nothing("No model with all raters could be estimated.")
-    rows = []
+    rows = _legend(results)
     for level in levels_of(coefficients):
         rows.append(Row(sentence_case(level_label(level)), "heading"))
         rows += _model_rows(coefficients[coefficients["level"] == level], results)
-    canvas = draw_forest(rows, f"{sentence_case(settings.outcome_unit)} per point of the rating", gutter=0.17)
+    canvas = draw_forest(rows, f"{sentence_case(settings.outcome_unit)} per point of the rating")
     alt = (
         f"Forest plot of {len(coefficients)} alliance coefficients from {coefficients['model'].nunique()} models, "
         "grouped by level and model; the numbers are in the tables of this section."
     )
     return Drawing(canvas, alt, interval_levels(coefficients))
+
+
+def _legend(results: Results) -> list[Row]:
+    """Say which colour and symbol is whose."""
+    styles = {rater: rater_style(rater, results.raters) for rater in results.raters}
+    return [
+        Row(f"{MARKER_SIGNS[marker]} {rater_label(rater)}-rated alliance", "note", colour=colour)
+        for rater, (colour, marker) in styles.items()
+    ]
 
 
 def _model_rows(block: pd.DataFrame, results: Results) -> list[Row]:

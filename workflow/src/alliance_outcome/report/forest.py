@@ -15,6 +15,8 @@ from alliance_outcome.report.formatting import is_absent
 
 #: Height of one line of text or of one interval, in inches.
 _LINE = 0.17
+#: Lines that a row without text takes.
+_COMPACT = 0.62
 #: Empty share of the width at either side.
 _MARGIN = 0.03
 #: Characters of 8.5 pt text that fit the width of a figure.
@@ -40,14 +42,14 @@ class Row:
     label : str
         Text at the left; wrapped for notes.
     kind : {"heading", "interval", "compact", "note"}
-        A heading starts a block, a note is text alone; a compact row has its label beside the interval (which needs a
-        gutter) and no numbers.
+        A heading starts a block, a note is text alone; a compact row is an interval alone, low enough that those of
+        one model stand close together.
     estimate, low, high : float or None
         Position of the marker and ends of the interval, in units of the axis.
     numbers : str
         Text at the right, usually the estimate with its interval.
     colour, marker : str
-        Of the estimate.
+        Of the estimate; of the text too, where there is one colour.
     strong : bool
         Draw thicker and in bold type.
     marks : tuple of Mark
@@ -60,10 +62,15 @@ class Row:
     low: float | None = None
     high: float | None = None
     numbers: str = ""
-    colour: str = INK
+    colour: str | None = None
     marker: str = "o"
     strong: bool = False
     marks: tuple[Mark, ...] = field(default=())
+
+    @property
+    def ink(self) -> str:
+        """Return the colour, by default muted for notes."""
+        return self.colour or (MUTED if self.kind == "note" else INK)
 
 
 def row_height(row: Row) -> float:
@@ -73,7 +80,7 @@ def row_height(row: Row) -> float:
     if row.kind == "note":
         return (len(_wrapped(row.label)) + 0.35) * _LINE
     if row.kind == "compact":
-        return _LINE
+        return _COMPACT * _LINE
     return 2.05 * _LINE
 
 
@@ -84,7 +91,6 @@ def draw_forest(
     reference: float | None = 0.0,
     limits: tuple[float, float] | None = None,
     directions: tuple[str, str] | None = None,
-    gutter: float = 0.0,
 ) -> Canvas:
     """Draw a forest plot.
 
@@ -100,8 +106,6 @@ def draw_forest(
         Fixed range of the axis.
     directions : tuple of str, optional
         What values to the left and to the right of the reference mean; written beneath the axis.
-    gutter : float
-        Share of the width kept at the left for labels of compact rows.
 
     Returns
     -------
@@ -112,12 +116,10 @@ def draw_forest(
     below = 0.36 + 0.17 * label_lines
     body = sum(row_height(row) for row in rows) + 0.5 * _LINE
     canvas = Canvas(figsize=(WIDTH, body + below))
-    axes = canvas.add_axes(
-        (_MARGIN + gutter, below / (body + below), 1 - 2 * _MARGIN - gutter, body / (body + below))
-    )
+    axes = canvas.add_axes((_MARGIN, below / (body + below), 1 - 2 * _MARGIN, body / (body + below)))
     axes.set_ylim(body, 0)
     _set_range(axes, rows, reference, limits)
-    _draw_rows(axes, rows, reference, left=-gutter / (1 - 2 * _MARGIN - gutter))
+    _draw_rows(axes, rows, reference)
     _finish_axis(axes, x_label, directions)
     return canvas
 
@@ -137,14 +139,14 @@ def _set_range(
     axes.set_xlim(low - margin, high + margin)
 
 
-def _draw_rows(axes: Axes, rows: Sequence[Row], reference: float | None, left: float) -> None:
+def _draw_rows(axes: Axes, rows: Sequence[Row], reference: float | None) -> None:
     """Write and draw the rows from the top."""
     top = 0.25 * _LINE
     for row in rows:
         if row.kind == "heading":
-            _write(axes, top + 1.15 * _LINE, row.label, left, weight="bold", size=9.5)
+            _write(axes, top + 1.15 * _LINE, row.label, 0.0, weight="bold", size=9.5)
             axes.plot(
-                [left, 1.0],
+                [0.0, 1.0],
                 [top + 0.25 * _LINE] * 2,
                 color=GRID,
                 linewidth=0.8,
@@ -153,13 +155,12 @@ def _draw_rows(axes: Axes, rows: Sequence[Row], reference: float | None, left: f
             )
         elif row.kind == "note":
             for position, line in enumerate(_wrapped(row.label)):
-                _write(axes, top + (position + 0.55) * _LINE, line, left, colour=MUTED)
+                _write(axes, top + (position + 0.8) * _LINE, line, 0.0, colour=row.ink)
         elif row.kind == "compact":
-            _write(axes, top + 0.5 * _LINE, row.label, left, colour=row.colour)
-            _draw_interval(axes, top + 0.5 * _LINE, row, reference)
+            _draw_interval(axes, top + 0.5 * _COMPACT * _LINE, row, reference)
         else:
             weight = "bold" if row.strong else "normal"
-            _write(axes, top + 0.55 * _LINE, row.label, left, colour=row.colour, weight=weight)
+            _write(axes, top + 0.55 * _LINE, row.label, 0.0, colour=row.ink, weight=weight)
             _write(axes, top + 0.55 * _LINE, row.numbers, 1.0, weight=weight)
             _draw_interval(axes, top + 1.4 * _LINE, row, reference)
         top += row_height(row)
@@ -168,14 +169,14 @@ def _draw_rows(axes: Axes, rows: Sequence[Row], reference: float | None, left: f
 def _draw_interval(axes: Axes, y: float, row: Row, reference: float | None) -> None:
     """Draw the interval of a row; the reference line is drawn row by row so that it never crosses text."""
     if reference is not None:
-        reach = (0.5 if row.kind == "compact" else 0.42) * _LINE
+        reach = (0.5 * _COMPACT if row.kind == "compact" else 0.42) * _LINE
         axes.plot([reference] * 2, [y - reach, y + reach], color=MUTED, linewidth=0.9, zorder=0)
     if not is_absent(row.low) and not is_absent(row.high):
         width = 2.4 if row.strong else 1.5
-        axes.plot([row.low, row.high], [y, y], color=row.colour, linewidth=width, solid_capstyle="butt")
+        axes.plot([row.low, row.high], [y, y], color=row.ink, linewidth=width, solid_capstyle="butt")
     if not is_absent(row.estimate):
         size = 6.5 if row.strong else 5
-        axes.plot([row.estimate], [y], row.marker, color=row.colour, markersize=size, linestyle="none")
+        axes.plot([row.estimate], [y], row.marker, color=row.ink, markersize=size, linestyle="none")
     for mark in row.marks:
         axes.plot(
             [mark.value],

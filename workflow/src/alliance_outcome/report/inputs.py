@@ -148,9 +148,12 @@ def _require(path: Path) -> None:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a table of the pipeline with text as text."""
+    """Read a table of the pipeline with text as text; one that was written without columns has no rows either."""
     _require(path)
-    return pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str"))
+    try:
+        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str"))
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ LEVEL_MEANINGS = {
     "between_client": "Clients whose average rating is higher or lower than that of their therapist's other clients.",
     "between_client_pooled": "Clients whose average rating is higher or lower than that of all clients; "
     "differences between therapists are mixed in.",
-    "between_therapist": "Therapists whose clients' average rating is higher or lower than that of other therapists.",
+    "between_therapist": "Therapists with whom the average over clients is higher or lower than with other therapists.",
 }
 
 MODEL_LABELS = {
@@ -115,6 +115,7 @@ CHECK_LABELS = {
     "ess_tail": "tail effective sample size",
     "divergences": "divergent transitions",
     "energy": "energy of the sampler",
+    "tree_depth": "depth of the trajectories",
     "sampling": "sampling",
 }
 
@@ -127,6 +128,10 @@ _COVARIANCE_TERM = re.compile(
 _LEVEL_PATTERN = "|".join(sorted(LEVELS, key=len, reverse=True))
 _TERM_IN_TEXT = re.compile(rf"\balliance_[a-z0-9_]+?_(?:{_LEVEL_PATTERN})\b")
 _SPREAD_IN_TEXT = re.compile(r"\b(?:var|cov|corr?|sd)\([^()]+\)")
+_CONTRAST_IN_TEXT = re.compile(
+    rf"\b(?P<term>coefficient_standardised|absolute_difference|difference) (?P<level>{_LEVEL_PATTERN})\b"
+)
+_OWN_TERM_IN_TEXT = re.compile(r"\b(?:severity_first|severity_before|outcome_before)\b")
 _BOUNDARY_IN_TEXT = re.compile(r"\b(?P<group>client|therapist):(?P<term>[A-Za-z_]+)")
 _FITTED_MODEL = re.compile(
     rf"\b(?P<model>{'|'.join(MODEL_LABELS)})\b"
@@ -147,11 +152,16 @@ _TERM_LABELS = {
     "severity_before": "Severity just before the alliance window",
     "outcome_before": "Previous severity",
 }
-_TERMS_WITH_RATER = {
-    "coefficient_standardised": "alliance, per SD",
-    "absolute_difference": "difference in size, |β| against |β|",
-    "difference": "difference D",
-    "difference_sd_uncertain": "difference D, SDs estimated",
+_CONTRAST_WORDS = {
+    "coefficient_standardised": "standardised coefficient",
+    "difference": "D",
+    "absolute_difference": "difference in size",
+}
+_CONTRAST_TERMS = {
+    "coefficient_standardised": "{first}-rated alliance, per SD",
+    "difference": "D, {first} against {second}",
+    "absolute_difference": "|β| of {first} minus |β| of {second}",
+    "difference_sd_uncertain": "D, {first} against {second}, SDs estimated",
 }
 
 
@@ -205,10 +215,11 @@ def term_label(term: str, rater: str | None = None, rater_b: str | None = None) 
     str
         For example ``Client-rated alliance, within clients``.
     """
-    if term in _TERMS_WITH_RATER:
-        who = "" if is_absent(rater) else f"{sentence_case(rater_label(rater))}"
-        against = "" if is_absent(rater_b) else f" against {rater_label(rater_b)}"
-        return f"{who}{against}: {_TERMS_WITH_RATER[term]}" if who else sentence_case(_TERMS_WITH_RATER[term])
+    if term in _CONTRAST_TERMS:
+        if term == "difference" and is_absent(rater_b):
+            return "D"
+        label = _CONTRAST_TERMS[term].format(first=rater_label(rater), second=rater_label(rater_b))
+        return sentence_case(label)
     if match := _ALLIANCE_TERM.match(term):
         return f"{sentence_case(rater_label(match['rater']))}-rated alliance, {level_label(match['level'])}"
     if match := _COVARIANCE_TERM.match(term):
@@ -234,6 +245,10 @@ def name_terms(text: str) -> str:
     text = _FITTED_MODEL.sub(lambda match: fitted_model_label(**match.groupdict()), text)
     text = _SPREAD_IN_TEXT.sub(lambda match: lower_first(term_label(match.group())), text)
     text = _BOUNDARY_IN_TEXT.sub(lambda match: _boundary_label(match["group"], match["term"]), text)
+    text = _CONTRAST_IN_TEXT.sub(
+        lambda match: f"{_CONTRAST_WORDS[match['term']]} {level_label(match['level'])}", text
+    )
+    text = _OWN_TERM_IN_TEXT.sub(lambda match: lower_first(term_label(match.group())), text)
     return _TERM_IN_TEXT.sub(lambda match: lower_first(term_label(match.group())), text)
 
 

@@ -26,9 +26,9 @@ def hybrid_limit(level: str | None, model: str | None) -> Limit | None:
     return (
         "The headline rests on the hybrid comparator",
         "Within clients the planned primary estimators are panel models, which separate a client's level and trend "
-        f"from session-to-session change {cite('hamaker')}. They are not part of this version, so the headline comes "
-        "from the hybrid model, whose within-client coefficient is biased in short series and where clients differ in "
-        "their trends.",
+        f"from session-to-session change {cite('hamaker')}. They are not part of this version, so the headline "
+        "comes from the hybrid model, whose within-client coefficient is biased in short series and where clients "
+        "differ in their trends.",
     )
 
 
@@ -53,9 +53,9 @@ def shared_rater_limit(outcome_rater: str, raters: Sequence[str]) -> Limit | Non
     concerned = "D is" if len(raters) > 1 else "their association is"
     return (
         "Alliance and outcome share a rater",
-        f"The {who} rates both alliance and severity, so {who}-rated alliance and {who}-rated severity have a rater in "
-        f"common: {concerned} confounded with common method variance unless another rater's outcome is modelled too "
-        f"{cite('zilcha_mano')}.",
+        f"The {who} rates both alliance and severity, so {who}-rated alliance and {who}-rated severity have a rater "
+        f"in common: {concerned} confounded with common method variance unless another rater's outcome is modelled "
+        f"too {cite('zilcha_mano')}.",
     )
 
 
@@ -84,7 +84,7 @@ def therapist_limit(n_therapists: int | None, minimum: int) -> Limit:
     )
 
 
-def means_limit(sample: Mapping[str, float]) -> Limit:
+def means_limit(sample: Mapping[str, float], early_sessions: int) -> Limit:
     """Say how reliable the means behind the between coefficients can be."""
     median = sample.get("sessions_per_client_median")
     known = (
@@ -94,10 +94,10 @@ def means_limit(sample: Mapping[str, float]) -> Limit:
     )
     return (
         "Means of few sessions",
-        "Averages over sessions stand for a client, and averages over clients for a therapist. Being noisy, they pull "
-        "a between coefficient towards the effect one level below; about "
-        f"{SESSIONS_FOR_RELIABLE_MEANS} or more sessions per client are needed for a reliability of .90 "
-        f"{cite('crits_christoph')}.{known}",
+        "Averages over sessions stand for a client, and averages over clients for a therapist. Being noisy, they "
+        f"pull a between coefficient towards the effect one level below; about {SESSIONS_FOR_RELIABLE_MEANS} or "
+        f"more sessions per client are needed for a reliability of .90 {cite('crits_christoph')}.{known} The "
+        f"early-alliance means rest on at most {count(early_sessions)} sessions.",
     )
 
 
@@ -128,9 +128,9 @@ def standard_error_limits(models: pd.DataFrame) -> list[Limit]:
         limits.append(
             (
                 "Client effects in the three-level models",
-                "The REML models with three levels take a client's intercept and slopes for uncorrelated, because the "
-                "software cannot correlate them beside a therapist level; the two-level and the Bayesian models "
-                "estimate the correlations.",
+                "The REML models with three levels take a client's intercept and slopes for uncorrelated, because "
+                "the software cannot correlate them beside a therapist level; the two-level and the Bayesian "
+                "models estimate the correlations.",
             )
         )
     return limits
@@ -142,8 +142,8 @@ def commensurate_limit(commensurate: bool, raters: Sequence[str]) -> Limit | Non
         return None
     return (
         "Different forms",
-        "The raters' scores do not share form, range and scoring. Mean differences and contrasts in raw points are not "
-        "applicable; correlations and contrasts in standard deviations remain.",
+        "The raters' scores do not share form, range and scoring. Mean differences and contrasts in raw points are "
+        "not applicable; correlations and contrasts in standard deviations remain.",
     )
 
 
@@ -173,8 +173,8 @@ def standing_limits(n_raters: int) -> list[Limit]:
         ),
         (
             "Missing ratings",
-            "Models use the rows that are complete for all raters. Their results hold if, given what is in the model, "
-            "missing ratings do not depend on their own values.",
+            "Models use the rows that are complete for all raters. Their results hold if, given what is in the "
+            "model, missing ratings do not depend on their own values.",
         ),
     ]
     if n_raters > 1:
@@ -197,6 +197,7 @@ def all_limits(
     announcements: pd.DataFrame,
     n_therapists: int | None,
     minimum: int,
+    early_sessions: int,
 ) -> list[Limit]:
     """Collect every limit that applies, the gravest first.
 
@@ -214,6 +215,8 @@ def all_limits(
         Number of therapists.
     minimum : int
         Therapists that a claim needs.
+    early_sessions : int
+        Sessions behind the early-alliance means.
 
     Returns
     -------
@@ -226,7 +229,7 @@ def all_limits(
         shared_rater_limit(design.outcome_rater, raters),
         *timing_limits(design.warnings),
         therapist_limit(n_therapists, minimum),
-        means_limit(sample),
+        means_limit(sample, early_sessions),
         concurrent_limit(models),
         *standard_error_limits(models),
         commensurate_limit(design.commensurate, raters),

@@ -5,6 +5,8 @@ Pure functions from typed settings and tables to paragraphs, so that snapshots o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
@@ -92,15 +94,15 @@ def levels_paragraph(has_therapists: bool, n_raters: int) -> str:
         "(between clients; without therapist identifiers, differences between therapists are mixed in)"
     )
     rows = (
-        "Means, deviations and standard deviations were computed on the rows of the model with all raters, and models "
-        "with a single rater were fitted to the same rows."
+        "Means, deviations and standard deviations were computed on the rows of the model with all raters, and "
+        "models with a single rater were fitted to the same rows."
         if n_raters > 1
         else "Means, deviations and standard deviations were computed on the rows of the model."
     )
     return (
-        f"Each rater's alliance was split into {split} {cite('curran_bauer', 'wang_maxwell')}. The means are manifest: "
-        f"averages of the ratings at hand, with their error. {rows} The standard deviation of a level counts each unit "
-        "of that level once."
+        f"Each rater's alliance was split into {split} {cite('curran_bauer', 'wang_maxwell')}. The means are "
+        f"manifest: averages of the ratings at hand, with their error. {rows} The standard deviation of a level "
+        "counts each unit of that level once."
     )
 
 
@@ -141,15 +143,14 @@ def early_paragraph(settings: EarlySettings) -> str:
         "fixed_session": f"the severity that a growth model implies at session {settings.fixed_session}",
     }[settings.outcome]
     return (
-        f"The early-alliance model has one row per client: {outcome} on the mean alliance at sessions {sessions} (at "
-        f"least {settings.min_rated} rated by each rater), the first severity and the severity just "
-        "before the first of "
-        "these sessions. It is the primary model between clients and between therapists, because its alliance precedes "
-        "its outcome."
+        f"The early-alliance model has one row per client: {outcome} on the mean alliance at sessions {sessions} "
+        f"(at least {settings.min_rated} rated by each rater), the first severity and the severity just before the "
+        "first of these sessions. It is the primary model between clients and between therapists, because its "
+        "alliance precedes its outcome."
     )
 
 
-def contrast_paragraph(contrast: pd.DataFrame, decision: DecisionSettings) -> str:
+def contrast_paragraph(contrast: pd.DataFrame, decision: DecisionSettings, raters: Sequence[str]) -> str:
     """Say how raters were contrasted and when the report claims what."""
     if not (contrast["status"] == "ok").any():
         return "The raters were not contrasted."
@@ -172,21 +173,24 @@ def contrast_paragraph(contrast: pd.DataFrame, decision: DecisionSettings) -> st
         if decision.primary
         else ""
     )
+    first, second = (rater_label(rater) for rater in raters[:2])
+    further = ", and likewise for each pair of raters" if len(raters) > 2 else ""
     return (
-        "The contrast D is the first rater's coefficient times that rater's standard deviation, minus the same product "
-        "for the second rater. With all raters in one model its interval comes from the joint covariance of the "
-        "coefficients; standard deviations are held fixed, and a row that counts them as estimated stands beside it."
-        f"{robust_text} A rater's view is said to predict more improvement only if the interval of D excludes zero on "
-        f"that rater's side and that rater's own coefficient is below zero. {rope} Between therapists nothing is "
-        f"claimed with fewer than {decision.min_therapists_for_claim} therapists.{primary}"
+        f"The contrast D is the {first}'s coefficient times the standard deviation of the {first}'s ratings at that "
+        f"level, minus the same product for the {second}{further}. With all raters in one model its interval comes "
+        "from the joint covariance of the coefficients; standard deviations are held fixed, and a row that counts "
+        f"them as estimated stands beside it.{robust_text} A rater's view is said to predict more improvement only "
+        "if the interval of D excludes zero on that rater's side and that rater's own coefficient is below zero. "
+        f"{rope} Between therapists nothing is claimed with fewer than {decision.min_therapists_for_claim} "
+        f"therapists.{primary}"
     )
 
 
 def seed_paragraph(seed: int, engines: list[str]) -> str:
     """Say where randomness comes from and what a repeat of the run may change."""
     mcmc = (
-        " Results from sampling agree between runs within Monte Carlo error; everything else agrees to the last digit "
-        "on the same machine."
+        " Results from sampling agree between runs within Monte Carlo error; everything else agrees to the last "
+        "digit on the same machine."
         if any(engine in ("nutpie", "pymc") for engine in engines)
         else " Nothing in this run was sampled."
     )

@@ -152,6 +152,30 @@ def joint_rows(models: pd.DataFrame) -> pd.DataFrame:
     return joint if len(joint) else models
 
 
+def predictive_rows(predictive: pd.DataFrame, *, has_therapists: bool) -> pd.DataFrame:
+    """Pick the predictive checks that can say something.
+
+    Parameters
+    ----------
+    predictive : DataFrame
+        ``predictive.csv``.
+    has_therapists : bool
+        Whether the study has therapist identifiers.
+
+    Returns
+    -------
+    DataFrame
+        Rows with quantiles; early models without therapists have one row per unit, so that spread of and around the
+        units' means is left out for them.
+    """
+    if predictive.empty:
+        return predictive
+    single = predictive["model"].str.startswith("early") & (not has_therapists)
+    return predictive[
+        predictive["q50"].notna() & ~(single & predictive["statistic"].isin(["between", "within"]))
+    ]
+
+
 def failed_models(checks: pd.DataFrame) -> set[tuple[str, str]]:
     """List the joint models of which a convergence check failed.
 
@@ -193,7 +217,7 @@ def truth_comparison(truth: pd.DataFrame, contrast: pd.DataFrame, answer: Mappin
     DataFrame
         For the model that speaks for each level, with both raters in it: one row per quantity and engine with the
         columns of ``truth``, those of the estimate and ``covers`` (whether the interval holds the pseudo-true value;
-        missing where either is). Truths without an estimate keep empty columns.
+        missing where either is). Truths without an established estimate keep empty columns.
     """
     parts = [
         _level_comparison(
@@ -218,7 +242,8 @@ def _level_comparison(truth: pd.DataFrame, rows: pd.DataFrame, level: str, model
         & (truth["model"].isna() | (truth["model"] == model))
     ]
     keys = ["rater", "rater_b", "term"]
-    left, right = chosen.assign(model=model), rows[[*keys, *_ESTIMATE_COLUMNS]].copy()
+    established = rows.loc[rows["status"] == "ok", [*keys, *_ESTIMATE_COLUMNS]]
+    left, right = chosen.assign(model=model), established.copy()
     for frame in (left, right):
         for key in keys:
             frame[key] = frame[key].astype("str").fillna("")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, table_blocks
@@ -22,8 +25,8 @@ def build(facts: Facts) -> Section:
         return Section("agreement", "Agreement of the raters", (Text(text),))
     blocks: list[Block] = [
         Text(
-            "Agreement is shown before the models because raters who agree closely can hardly be told apart: the more "
-            "their ratings correlate at a level, the wider the interval of D at that level."
+            "Agreement is shown before the models because raters who agree closely can hardly be told apart: the "
+            "more their ratings correlate at a level, the wider the interval of D at that level."
         ),
         FigureBlock.of(facts.figures["agreement"]),
         *table_blocks(
@@ -38,13 +41,13 @@ def build(facts: Facts) -> Section:
 
 def agreement_table(table: pd.DataFrame) -> Table:
     """Tabulate correlations and mean differences; refused ones with their reason."""
-    rows = []
+    rows, several = [], _several_pairs(table)
     for _, row in table.iterrows():
         shown = row["status"] == "ok"
         rows.append(
             (
                 _quantity(row),
-                f"{sentence_case(rater_label(row['rater']))} and {rater_label(row['rater_b'])}",
+                _pair(row) if several else "",
                 sentence_case(level_label(row["level"])) or "Means of clients",
                 "" if shown else row["reason"],
                 number(row["estimate"]) if shown else status_words(row["status"]),
@@ -58,6 +61,16 @@ def agreement_table(table: pd.DataFrame) -> Table:
     return make_table("agreement", "Agreement of the raters.", headings, rows, numeric_from=4, notes=notes)
 
 
+def _several_pairs(table: pd.DataFrame) -> bool:
+    """Say whether rows have to name their raters."""
+    return len(table[["rater", "rater_b"]].drop_duplicates()) > 1
+
+
+def _pair(row: Mapping[str, Any]) -> str:
+    """Name a pair of raters."""
+    return f"{sentence_case(rater_label(row['rater']))} and {rater_label(row['rater_b'])}"
+
+
 def _quantity(row: pd.Series) -> str:
     """Name a measure of agreement; a difference with its direction and unit."""
     name = _TERMS.get(row["term"], words(row["term"]))
@@ -69,11 +82,12 @@ def _quantity(row: pd.Series) -> str:
 
 def collinearity_table(table: pd.DataFrame) -> Table:
     """Tabulate how closely the raters' columns in the models correlate."""
+    several = _several_pairs(table)
     rows = [
         (
             sentence_case(level_label(row["level"])),
             ANALYSIS_LABELS.get(row["analysis"], words(row["analysis"])),
-            f"{sentence_case(rater_label(row['rater']))} and {rater_label(row['rater_b'])}",
+            _pair(row) if several else "",
             number(row["correlation"]),
             number(row["variance_inflation"]),
         )

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from alliance_outcome.report.answer_text import dagger_note, further_accounts, glossary, notices
+from alliance_outcome.report.answer_text import dagger_note, further_accounts, glossary, notices, uncertainty
 from alliance_outcome.report.blocks import Block, FigureBlock, Notice, Section, Terms, Text, table_blocks
 from alliance_outcome.report.estimate_tables import (
+    decimals_by_engine,
     estimate_text,
     has_draws,
     interval_heading,
     role_words,
-    shared_decimals,
 )
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import ABSENT, lower_first, sentence_case
@@ -22,7 +22,6 @@ from alliance_outcome.report.labels import (
     engine_label,
     level_label,
     model_label,
-    name_terms,
     rater_label,
 )
 from alliance_outcome.report.selection import (
@@ -40,9 +39,12 @@ from alliance_outcome.report.tables import Cells, Table, make_grouped_table
 def build(facts: Facts) -> Section:
     """Build the section."""
     answer = facts.results.answer
-    texts = (answer["uncertainty"], further_accounts(facts.results.contrast, answer))
+    texts = (
+        uncertainty(answer, facts.results.checks),
+        further_accounts(facts.results.contrast, answer),
+    )
     blocks: list[Block] = [Text(answer["claim"], "lead")]
-    blocks += [Text(name_terms(text)) for text in texts if text]
+    blocks += [Text(text) for text in texts if text]
     if notes := notices(answer):
         blocks.append(Notice("Read this with the answer", notes))
     blocks.append(FigureBlock.of(facts.figures["contrast"]))
@@ -50,7 +52,7 @@ def build(facts: Facts) -> Section:
     if levels:
         meanings = tuple((sentence_case(level_label(level)), LEVEL_MEANINGS[level]) for level in levels)
         blocks += table_blocks([answer_table(facts, levels)])
-        blocks.append(Terms((*meanings, *glossary(facts.results.raters))))
+        blocks.append(Terms((*meanings, *glossary(facts.results.raters)), "compact"))
     return Section("answer", "The answer", tuple(blocks))
 
 
@@ -73,8 +75,9 @@ def answer_table(facts: Facts, levels: Sequence[str]) -> Table:
     failed = failed_models(facts.results.checks)
     groups: dict[str, list[Cells]] = {}
     flagged: list[str] = []
-    for level in levels:
-        block = headline_rows(contrast, level, facts.results.answer)
+    blocks = {level: headline_rows(contrast, level, facts.results.answer) for level in levels}
+    decimals = decimals_by_engine(pd.concat(list(blocks.values())))
+    for level, block in blocks.items():
         model = headline_model(contrast, level, facts.results.answer)
         title = f"{sentence_case(level_label(level))}: {lower_first(model_label(model))} ({_wording(model, level)})"
         groups[title] = []
@@ -82,7 +85,8 @@ def answer_table(facts: Facts, levels: Sequence[str]) -> Table:
             rows = block[block["engine"] == engine]
             mark = _mark(rows, model, failed)
             flagged += [f"{engine_label(engine)}, {lower_first(model_label(model))}"] if mark else []
-            groups[title].append(_cells(rows, f"{sentence_case(engine_label(engine))}{mark}", raters))
+            label = f"{sentence_case(engine_label(engine))}{mark}"
+            groups[title].append(_cells(rows, label, raters, decimals[engine]))
             if engine == "mixedlm":
                 groups[title] += _robust_cells(sd_uncertain_row(contrast, level, model), len(raters))
     headings = (
@@ -92,8 +96,7 @@ def answer_table(facts: Facts, levels: Sequence[str]) -> Table:
         *(f"{sentence_case(rater_label(rater))}-rated" for rater in raters),
     )
     caption = f"All raters in one model, {facts.settings.outcome_unit} per standard deviation of the rating."
-    notes = ("All contrasts stand with the models.", *dagger_note(flagged))
-    return make_grouped_table("answer", caption, headings, groups, numeric_from=2, notes=notes)
+    return make_grouped_table("answer", caption, headings, groups, numeric_from=2, notes=dagger_note(flagged))
 
 
 def _mark(rows: pd.DataFrame, model: str | None, failed: set[tuple[str, str]]) -> str:
@@ -102,9 +105,8 @@ def _mark(rows: pd.DataFrame, model: str | None, failed: set[tuple[str, str]]) -
     return " †" if (engine, model) in failed else ""
 
 
-def _cells(rows: pd.DataFrame, label: str, raters: Sequence[str]) -> Cells:
+def _cells(rows: pd.DataFrame, label: str, raters: Sequence[str], decimals: int) -> Cells:
     """Write one engine's row of the answer."""
-    decimals = shared_decimals(rows)
     difference = first_row(rows, term="difference")
     coefficients = (first_row(rows, term="coefficient_standardised", rater=rater) for rater in raters)
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -23,8 +24,8 @@ _KINDS = {
     "stored_total": "Stored total",
 }
 _STAGES = {
-    "hybrid": "Rows of the session-to-session models",
-    "early": "Clients of the early-alliance models",
+    "hybrid": "Session-to-session models",
+    "early": "Early-alliance models",
 }
 
 
@@ -56,34 +57,30 @@ def flow(table: pd.DataFrame) -> Flow:
     Flow
         Stages in order, each with its boxes; a step that removed nothing is listed in the box before it.
     """
+    known = [unit for unit in _UNITS if table[unit[0]].fillna(0).any()]
     stages = [
-        (_STAGES.get(stage, stage_label(stage)), tuple(_boxes(rows)))
+        (_STAGES.get(stage, stage_label(stage)), tuple(_boxes(rows, known)))
         for stage, rows in table.groupby("stage", sort=False)
     ]
     return Flow(tuple(stages))
 
 
-def _boxes(rows: pd.DataFrame) -> list[FlowStep]:
+def _boxes(rows: pd.DataFrame, units: Sequence[tuple[str, str]]) -> list[FlowStep]:
     """Write the boxes of one stage; its first step is where it starts."""
     one_row_per_client = bool((rows["n_rows"] == rows["n_clients"]).all())
     unit = "client" if one_row_per_client else "row"
+    shown = [each for each in units if not (one_row_per_client and each[0] == "n_rows")]
     boxes: list[FlowStep] = []
     for row in rows.to_dict("records"):
         text = row["text"].removesuffix(".")
         removed = 0 if is_absent(row["n_removed"]) else row["n_removed"]
-        kept = _kept(row, without_rows=one_row_per_client)
+        kept = ", ".join(_counted(row[column], name) for column, name in shown if not is_absent(row[column]))
         if boxes and not removed:
             last = boxes[-1]
             boxes[-1] = dataclasses.replace(last, harmless=(*last.harmless, (text, kept)))
         else:
             boxes.append(FlowStep(text, kept, f"{_counted(removed, unit)} removed" if removed else ""))
     return boxes
-
-
-def _kept(row: dict, *, without_rows: bool) -> str:
-    """Count what is left after a step."""
-    units = _UNITS[1:] if without_rows else _UNITS
-    return ", ".join(_counted(row[column], unit) for column, unit in units if not is_absent(row[column]))
 
 
 def _counted(value: float, unit: str) -> str:
@@ -128,6 +125,6 @@ def _announcement_cells(group: pd.DataFrame) -> tuple[str, ...]:
         _KINDS.get(first["kind"], sentence_case(words(first["kind"]))),
         ABSENT if is_absent(first["file"]) else words(first["file"]),
         f"{column} to {group['column'].iloc[-1]} ({len(group)} columns)" if several else column,
-        sentence_case(first["said"] if counted else first["text"]),
+        sentence_case(first["said"]) if counted else first["text"],
         number(total, 0),
     )

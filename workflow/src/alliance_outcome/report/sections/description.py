@@ -161,10 +161,13 @@ def spread_table(table: pd.DataFrame) -> Table:
         )
         for row in table.to_dict("records")
     ]
+    therapists = table["sd_between_therapist"].notna().any()
+    means = "of client means, and of therapist means" if therapists else "and of client means"
+    shares = "between clients of one therapist, and between therapists" if therapists else "between clients"
     notes = [
-        "SDs are those of ratings around their client's mean, of client means, and of therapist means; means of few "
-        "ratings vary more than what they estimate. ICC (intraclass correlation): share of the variance that lies "
-        "between clients of one therapist, and between therapists, from a model without predictors."
+        f"SDs are those of ratings around their client's mean, {means}; means of few ratings vary more than what they "
+        f"estimate. ICC (intraclass correlation): share of the variance that lies {shares}, from a model without "
+        "predictors."
     ]
     reasons = table["icc_reason"].dropna() if "icc_reason" in table else ()
     notes += [f"No ICC: {reason}." for reason in dict.fromkeys(reasons)]

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pandas as pd
+
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, badge_groups
 from alliance_outcome.report.facts import Facts
-from alliance_outcome.report.formatting import count
+from alliance_outcome.report.formatting import count, join_words, lower_first
+from alliance_outcome.report.labels import model_label
+from alliance_outcome.report.selection import predictive_rows
 
 
 def build(facts: Facts) -> Section:
     """Build the section."""
     checks = facts.results.checks
+    has_therapists = facts.results.design.has_therapists
+    predictive = predictive_rows(facts.results.table("predictive"), has_therapists=has_therapists)
     groups = badge_groups(checks)
     states = Counter(badge.state for group in groups for badge in group.badges for _ in range(badge.n))
     blocks: list[Block] = [
@@ -24,12 +30,37 @@ def build(facts: Facts) -> Section:
         *([Text(_BOUNDARY)] if checks["name"].fillna("").str.startswith("boundary.").any() else []),
         *groups,
         FigureBlock.of(facts.figures["predictive"]),
+        *([Text(sentence)] if (sentence := predictive_sentence(predictive)) else []),
     ]
     return Section("diagnostics", "Diagnostics", tuple(blocks))
 
 
+def predictive_sentence(table: pd.DataFrame) -> str:
+    """Say which summaries of the data lie outside the middle of what the fitted Bayesian models expect.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`~alliance_outcome.report.selection.predictive_rows`.
+
+    Returns
+    -------
+    str
+        A sentence; empty where nothing was checked.
+    """
+    after = table[table["check"] == "posterior"] if len(table) else table
+    if after.empty:
+        return ""
+    outside = after[(after["observed"] < after["q05"]) | (after["observed"] > after["q95"])]
+    inside = f"After the data, {count(len(after) - len(outside))} of {count(len(after))} summaries lie inside"
+    named = join_words(
+        [f"{row.text} ({lower_first(model_label(row.model))})" for row in outside.itertuples()]
+    )
+    return f"{inside} the middle 90\N{NO-BREAK SPACE}%{f'; outside: {named}' if named else ''}."
+
+
 _BOUNDARY = (
-    "A model is on the boundary where a variance is estimated as zero or a covariance matrix as singular (effects that "
-    "are perfectly correlated): it then says that such differences do not exist, which a small sample often does. That "
-    "alone does not invalidate the other terms of the model."
+    "A model is on the boundary where a variance is estimated as zero or a covariance matrix as singular (effects "
+    "that are perfectly correlated): it then says that such differences do not exist, which a small sample often "
+    "does. That alone does not invalidate the other terms of the model."
 )

@@ -19,5 +19,6 @@ def build(facts: Facts) -> Section:
         results.table("announcements"),
         facts.n_therapists,
         facts.decision.min_therapists_for_claim,
+        len(facts.design.early.sessions),
     )
     return Section("limits", "Limits", (Terms(tuple(limits)),))

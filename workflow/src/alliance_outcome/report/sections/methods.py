@@ -24,10 +24,10 @@ def build(facts: Facts) -> Section:
         estimation_text.bayesian_paragraph(
             results.estimates("bayesian"), facts.priors.priors, facts.sampler, facts.settings.outcome_unit
         ),
-        methods_text.contrast_paragraph(results.contrast, facts.decision),
+        methods_text.contrast_paragraph(results.contrast, facts.decision, results.raters),
         methods_text.seed_paragraph(facts.seed, engines(results.models)),
     ]
     blocks: list[Block] = [Text(text) for text in paragraphs]
     if structures := estimation_text.structures(results.models):
-        blocks += [Heading("Residuals and random effects"), Terms(tuple(structures))]
+        blocks += [Heading("Residuals and random effects of the REML models"), Terms(tuple(structures))]
     return Section("methods", "Methods", tuple(blocks))

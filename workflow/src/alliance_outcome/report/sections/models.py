@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from alliance_outcome.report.blocks import (
@@ -18,6 +20,7 @@ from alliance_outcome.report.estimate_tables import (
     LIKELIHOOD_TERMS,
     POSTERIOR_TERMS,
     estimates_tables,
+    has_draws,
     refusal_table,
 )
 from alliance_outcome.report.estimation_text import lag_error_sentence
@@ -53,11 +56,11 @@ def build(facts: Facts) -> Section:
         Text(" ".join(results.design.timing_sentences)),
         FigureBlock.of(facts.figures["coefficients"]),
         Heading("How to read the tables"),
-        Terms(table_terms(facts)),
+        Terms(table_terms(facts), "compact"),
         Heading("Session to session"),
-        *coefficient_blocks("session", _of_kind(models, "hybrid"), (_CONCURRENT,)),
+        *coefficient_blocks("session", _of_kind(models, "hybrid"), _CONCURRENT),
         Heading("Early alliance to the end of therapy"),
-        *coefficient_blocks("early", _of_kind(models, "early"), ()),
+        *coefficient_blocks("early", _of_kind(models, "early"), ""),
     ]
     contrasts = contrast_blocks(results.contrast, facts.settings.outcome_unit)
     blocks += [Heading("All contrasts of the raters"), *contrasts] if contrasts else []
@@ -83,24 +86,29 @@ def _of_kind(models: pd.DataFrame, kind: str) -> pd.DataFrame:
     return models[models["model"].fillna("").str.startswith(kind)]
 
 
-def _lag_notes(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Warn of the standard errors of models with a lagged outcome, where there are any."""
-    sentence = lag_error_sentence(frame)
-    return (sentence,) if sentence else ()
+def _notes(first: str = "") -> Callable[[pd.DataFrame], tuple[str, ...]]:
+    """Make the notes of a table: a first sentence, and what the standard errors of a lagged outcome are worth."""
+
+    def notes(rows: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(text for text in (first, lag_error_sentence(rows)) if text)
+
+    return notes
 
 
-def coefficient_blocks(name: str, frame: pd.DataFrame, notes: tuple[str, ...]) -> list[TableBlock]:
+def coefficient_blocks(name: str, frame: pd.DataFrame, note: str) -> list[TableBlock]:
     """Tabulate joint and single-rater coefficients."""
     rows = alliance_rows(frame)
     rows = rows[rows["status"] == "ok"]
     captions = {
-        "unique": "All raters in one model: what a rater adds to the others, per point of the rating.",
-        "total": "One rater at a time, on the same rows, per point of the rating.",
+        "unique": "All raters in one model: what a rater adds to the others, per point of the rating",
+        "total": "One rater at a time, on the same rows, per point of the rating"
+        if (rows["estimand"] == "unique").any()
+        else "Coefficients of alliance, per point of the rating",
     }
     tables = []
     for estimand, caption in captions.items():
         shown = rows[rows["estimand"] == estimand]
-        tables += estimates_tables(f"{name}-{estimand}", caption, shown, notes=(*notes, *_lag_notes(shown)))
+        tables += estimates_tables(f"{name}-{estimand}", caption, shown, notes=_notes(note))
     return table_blocks(tables)
 
 
@@ -110,12 +118,12 @@ def contrast_blocks(contrast: pd.DataFrame, unit: str) -> list[TableBlock]:
     tables = []
     for level in levels_of(rows):
         shown = rows[rows["level"] == level]
-        notes = () if level == "within_client" else (f"Session to session: {lower_first(_CONCURRENT)}",)
+        note = "" if level == "within_client" else f"Session to session: {lower_first(_CONCURRENT)}"
         tables += estimates_tables(
             f"contrasts-{level}",
-            f"Contrasts {level_label(level)}, {unit} per standard deviation of the rating.",
+            f"Contrasts {level_label(level)}, {unit} per standard deviation of the rating",
             shown,
-            notes=(*notes, *_lag_notes(shown)),
+            notes=_notes(note),
         )
     return table_blocks(tables)
 
@@ -140,12 +148,21 @@ def further_blocks(models: pd.DataFrame) -> list[TableBlock]:
     """Tabulate the fixed effects that are not alliance."""
     rows = joint_rows(other_fixed_rows(models))
     rows = rows[rows["status"] == "ok"]
-    caption = "Further terms of the models with all raters, per unit of the term."
-    return table_blocks(estimates_tables("further-terms", caption, rows, notes=_lag_notes(rows)))
+    caption = "Further terms of the models with all raters, per unit of the term"
+    return table_blocks(estimates_tables("further-terms", caption, rows, notes=_notes(), one_unit=False))
 
 
 def variance_blocks(models: pd.DataFrame) -> list[TableBlock]:
     """Tabulate variances and covariances, or standard deviations and correlations where there are draws."""
     rows = joint_rows(models[variance_rows(models) & (models["status"] == "ok")])
-    caption = "Spread of clients, therapists and residuals in the models with all raters."
-    return table_blocks(estimates_tables("variances", caption, rows))
+    caption = "Spread of clients, therapists and residuals in the models with all raters"
+    return table_blocks(estimates_tables("variances", caption, rows, notes=_variance_notes, one_unit=False))
+
+
+def _variance_notes(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Say in which units the spread is given."""
+    if has_draws(rows.iloc[0]):
+        return ("Standard deviations in units of the outcome per unit of the term, and correlations.",)
+    return (
+        "Variances in squared units of the outcome per unit of the term; they come without standard errors.",
+    )

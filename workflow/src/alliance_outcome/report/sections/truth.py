@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report.blocks import Block, FigureBlock, Heading, Section, Terms, Text, table_blocks
-from alliance_outcome.report.estimate_tables import interval_heading, shared_decimals
+from alliance_outcome.report.estimate_tables import decimals_by_engine, interval_heading
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import (
     ABSENT,
+    DECIMALS,
     count,
     interval,
     is_absent,
@@ -47,15 +48,20 @@ def build(facts: Facts) -> Section | None:
         return None
     results = facts.results
     comparison = truth_comparison(results.truth, results.contrast, results.answer)
+    if comparison.empty:
+        text = (
+            "These data were simulated, but there is no contrast of the raters to hold against what is known."
+        )
+        return Section("truth", "Truth and estimates", (Text(text),))
     blocks: list[Block] = [
         Text(
             "These data were simulated, so the right answer is known. Three numbers have to be told apart for each "
             "quantity."
         ),
         Terms(_THREE_NUMBERS),
-        FigureBlock.of(facts.figures["truth"]),
         Text(coverage_sentence(comparison)),
         *table_blocks([truth_table(comparison)]),
+        FigureBlock.of(facts.figures["truth"]),
     ]
     if meanings := generating_meanings(comparison):
         blocks += [Heading("What the generating values are"), Terms(meanings)]
@@ -64,8 +70,6 @@ def build(facts: Facts) -> Section | None:
 
 def coverage_sentence(comparison: pd.DataFrame) -> str:
     """Say how many intervals hold the pseudo-true and the generating value."""
-    if comparison.empty:
-        return "No quantity with a known truth was estimated."
     parts = []
     for name, column in (("pseudo-true", "pseudo_true_value"), ("generating", "generating_value")):
         known = comparison[comparison[column].notna() & comparison["ci_low"].notna()]
@@ -92,19 +96,21 @@ def truth_table(comparison: pd.DataFrame) -> Table:
     headings = (
         "Quantity",
         "Estimation",
-        "Interval holds pseudo-true",
         "Generating",
         "Pseudo-true",
         "Estimate",
         interval_heading(comparison),
+        "Pseudo-true inside",
     )
     groups: dict[str, list[Cells]] = {}
+    decimals = decimals_by_engine(comparison)
     for _, row in comparison.iterrows():
         parts = (sentence_case(level_label(row["level"])), lower_first(model_label(row["model"])))
-        decimals = shared_decimals(comparison[comparison["engine"].eq(row["engine"])])
-        groups.setdefault(": ".join(part for part in parts if part), []).append(_cells(row, decimals))
+        groups.setdefault(": ".join(part for part in parts if part), []).append(
+            _cells(row, decimals.get(row["engine"], DECIMALS))
+        )
     caption = "Generating values, pseudo-true values and estimates."
-    return make_grouped_table("truth-table", caption, headings, groups, numeric_from=3)
+    return make_grouped_table("truth-table", caption, headings, groups, numeric_from=2)
 
 
 def _cells(row: pd.Series, decimals: int) -> Cells:
@@ -113,11 +119,11 @@ def _cells(row: pd.Series, decimals: int) -> Cells:
     return (
         term_label(row["term"], row["rater"], row["rater_b"]),
         sentence_case(engine_label(row["engine"])) or ABSENT,
-        covers,
         number(row["generating_value"]),
         number(row["pseudo_true_value"]),
         number(row["estimate"], decimals),
         interval(row["ci_low"], row["ci_high"], decimals),
+        covers,
     )
 
 
