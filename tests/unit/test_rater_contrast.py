@@ -162,3 +162,17 @@ def test_posterior_contrasts_by_hand():
     absolute = abs(2 * draws["client"]) - abs(3 * draws["therapist"])
     assert by_term["absolute_difference"]["estimate"] == pytest.approx(absolute.mean())
     assert len({each["row_id"] for each in rows}) == len(rows) == 4
+
+
+def test_a_contrast_that_rests_on_one_cluster_is_refused_with_its_reason(hybrid_tables):
+    replicates = hybrid_tables.replicates.copy()
+    total = (replicates["estimand"] == "total") & (replicates["raters"] == "client")
+    within = total & (replicates["term"] == "alliance_client_within_client") & (replicates["cluster"] == 0)
+    replicates.loc[within & (replicates["quantity"] == "coefficient"), "value"] = np.nan
+    tables = (hybrid_tables.estimates, hybrid_tables.covariances, hybrid_tables.scales, replicates)
+    found = all_contrasts(*([table] for table in tables), estimates_frame([]), study_example.context())
+    refused = row(found, "hybrid_three_level", "total", "within_client", "difference")
+    assert refused["status"] == "refused"
+    assert "single cluster" in refused["reason"]
+    assert np.isnan(refused["estimate"])
+    assert row(found, "hybrid_three_level", "unique", "within_client", "difference")["status"] == "ok"

@@ -25,6 +25,8 @@ from scipy import stats
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.estimates import row_key
 from alliance_outcome.design.levels import level_column
+from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.jackknife import jackknife_covariance
 
 CI_LEVEL = 0.95
 
@@ -156,56 +158,57 @@ def _pair_rows(
     """Return D, |β| − |β| and D with uncertain standard deviations for a pair of raters."""
     base = _contrast_base(first.row, context)
     standardised = np.array([first.row["estimate"] * first.sd, second.row["estimate"] * second.sd])
-    fixed_sds = np.column_stack([first.coefficients * first.sd, second.coefficients * second.sd])
-    uncertain_sds = np.column_stack([first.coefficients * first.sds, second.coefficients * second.sds])
-    clusters = len(fixed_sds) - 1
+    clusters = len(first.coefficients)
+    jackknife = {"se_kind": "CR3", "df": clusters - 1, "df_method": "clusters_minus_1"}
+    fixed_sds = pd.DataFrame({each.row["rater"]: each.coefficients * each.sd for each in (first, second)})
+    uncertain_sds = pd.DataFrame(
+        {each.row["rater"]: each.coefficients * each.sds for each in (first, second)}
+    )
     if covariance is None:
-        spread, kind, degrees, method = _jackknife(fixed_sds), "CR3", clusters, "clusters_minus_1"
+        spread, source = fixed_sds, jackknife
     else:
-        scale = np.array([first.sd, second.sd])
-        spread, kind = covariance * np.outer(scale, scale), "model"
-        degrees, method = min(first.row["df"], second.row["df"]), first.row["df_method"]
-    signs = np.sign(standardised)
-    raters = (first.row["rater"], second.row["rater"])
+        spread = covariance * np.outer([first.sd, second.sd], [first.sd, second.sd])
+        df = min(first.row["df"], second.row["df"])
+        source = {"se_kind": "model", "df": df, "df_method": first.row["df_method"]}
+    minus = np.array([1.0, -1.0])
     found = [
-        ("difference", np.array([1.0, -1.0]), spread, kind, degrees, method),
-        ("absolute_difference", np.array([signs[0], -signs[1]]), spread, kind, degrees, method),
-        (
-            "difference_sd_uncertain",
-            np.array([1.0, -1.0]),
-            _jackknife(uncertain_sds),
-            "CR3",
-            clusters,
-            "clusters_minus_1",
-        ),
+        ("difference", minus, spread, source),
+        ("absolute_difference", np.sign(standardised) * minus, spread, source),
+        ("difference_sd_uncertain", minus, uncertain_sds, jackknife),
     ]
     return [
         {
             **base,
-            **_wald(float(weights @ standardised), math.sqrt(weights @ matrix @ weights), df),
-            "se_kind": se_kind,
-            "df_method": df_method,
+            **origin,
+            **_wald(weights, standardised, matrix, origin["df"]),
             "role": base["role"] if term == "difference" else "secondary",
-            **_named(first.row, *raters, term),
+            **_named(first.row, first.row["rater"], second.row["rater"], term),
         }
-        for term, weights, matrix, se_kind, df, df_method in found
+        for term, weights, matrix, origin in found
     ]
 
 
-def _jackknife(replicates: np.ndarray) -> np.ndarray:
-    """Return the jackknife covariance (n − 1)/n Σ (r − r̄)(r − r̄)ᵀ of leave-one-out replicates."""
-    centred = replicates - replicates.mean(axis=0)
-    return (len(replicates) - 1) / len(replicates) * centred.T @ centred
+def _wald(
+    weights: np.ndarray, standardised: np.ndarray, spread: np.ndarray | pd.DataFrame, degrees: float
+) -> dict[str, Any]:
+    """Return estimate, Wald t interval and test of a combination, or why its standard error is not to be had.
 
-
-def _wald(estimate: float, std_error: float, degrees: float) -> dict[str, float]:
-    """Return the columns of a Wald t interval and test."""
+    `spread` is the covariance of the standardised coefficients, or their leave-one-cluster-out replicates.
+    """
+    if isinstance(spread, pd.DataFrame):
+        try:
+            spread = jackknife_covariance(spread).to_numpy()
+        except UnfittableModel as error:
+            empty = dict.fromkeys(
+                ("estimate", "std_error", "df", "statistic", "p_value", "ci_low", "ci_high")
+            )
+            return {**empty, "status": "refused", "reason": error.reason}
+    estimate, std_error = float(weights @ standardised), math.sqrt(weights @ spread @ weights)
     statistic = estimate / std_error
     margin = stats.t.ppf(0.5 + CI_LEVEL / 2, degrees) * std_error
     return {
         "estimate": estimate,
         "std_error": std_error,
-        "df": degrees,
         "statistic": statistic,
         "p_value": float(2 * stats.t.sf(abs(statistic), degrees)),
         "ci_low": estimate - margin,
