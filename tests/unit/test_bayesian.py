@@ -165,7 +165,8 @@ def test_predictive_checks_bracket_what_was_observed(tables):
 def test_a_model_that_cannot_be_fitted_is_refused_with_its_reason(tmp_path):
     rows = study_example.early_rows().assign(severity_before=1.0)
     context = study_example.context()
-    tree = bayesian.sample_joint_model(rows, context, "early", PRIORS, SAMPLER, seed=1, cores=1)
+    sampler = SAMPLER.model_copy(update={"engine": "pymc"})
+    tree = bayesian.sample_joint_model(rows, context, "early", PRIORS, sampler, seed=1, cores=1)
     tree.to_netcdf(tmp_path / "early.nc")
     found = bayesian.summarise_posteriors(
         {"early": tmp_path / "early.nc"}, {"early": rows}, context, DecisionSettings()
@@ -173,6 +174,24 @@ def test_a_model_that_cannot_be_fitted_is_refused_with_its_reason(tmp_path):
     assert set(found.estimates["status"]) == {"refused"}
     assert found.estimates["reason"].str.contains("severity_before").all()
     assert found.checks["passed"].isna().all()
+    assert set(found.estimates["engine"]) == {"pymc"}
+
+
+def test_pymc_s_own_sampler_is_used_when_asked_for(monkeypatch, tmp_path):
+    asked = []
+    sample = pm.sample
+    monkeypatch.setattr(pm, "sample", lambda **settings: asked.append(settings) or sample(**settings))
+    sampler = SamplerSettings(engine="pymc", chains=2, draws=40, tune=40)
+    rows, context = study_example.early_rows(), study_example.context()
+    tree = bayesian.sample_joint_model(rows, context, "early", PRIORS, sampler, seed=1, cores=1)
+    # Left to itself PyMC would take nutpie, because it is installed.
+    assert [settings["nuts_sampler"] for settings in asked] == ["pymc"]
+    tree.to_netcdf(tmp_path / "early.nc")
+    found = bayesian.summarise_posteriors(
+        {"early": tmp_path / "early.nc"}, {"early": rows}, context, DecisionSettings()
+    )
+    assert set(found.estimates["engine"]) == set(found.contrasts["engine"]) == {"pymc"}
+    assert set(found.estimates["n_draws"]) == {80}
 
 
 @pytest.mark.parametrize("passing", [True, False])

@@ -26,6 +26,8 @@ from alliance_outcome.settings import DecisionSettings, PriorSettings, SamplerSe
 CHECK_COLUMNS = ["stage", "name", "passed", "value", "limit", "text"]
 #: Attribute of a saved posterior that says why there are no draws.
 REFUSAL = "refusal"
+#: Attribute of a saved posterior that says which sampler drew it.
+ENGINE = "engine"
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,14 @@ def sample_joint_model(
     specification = joint_specification(context, analysis)
     complete = joint_rows(rows, context, analysis)
     if complete.empty:
-        return _refused_tree("no rows have all that the model needs")
+        return _refused_tree("no rows have all that the model needs", sampler.engine)
     fixed = complete[joint_terms(context, analysis)]
     client = None if specification.is_early else complete["client"]
     therapist = complete["therapist"] if specification.three_level else None
     try:
         nested_design(complete["outcome"], fixed, complete["client"], therapist, specification.slopes)
     except UnfittableModel as error:
-        return _refused_tree(str(error))
+        return _refused_tree(str(error), sampler.engine)
     model = build_model(
         complete["outcome"],
         fixed,
@@ -143,7 +145,7 @@ def sample_joint_model(
         scales=level_scales(complete, specification),
         priors=Priors(**priors.model_dump()),
     )
-    return sample_posterior(
+    posterior = sample_posterior(
         model,
         chains=sampler.chains,
         draws=sampler.draws,
@@ -152,11 +154,13 @@ def sample_joint_model(
         sampler=sampler.engine,
         cores=cores,
     )
+    posterior.attrs[ENGINE] = sampler.engine
+    return posterior
 
 
-def _refused_tree(reason: str) -> DataTree:
+def _refused_tree(reason: str, engine: str) -> DataTree:
     """Return a posterior without draws that says why."""
-    return DataTree(Dataset(attrs={REFUSAL: reason}))
+    return DataTree(Dataset(attrs={REFUSAL: reason, ENGINE: engine}))
 
 
 def summarise_posteriors(
@@ -204,7 +208,7 @@ def _summarise(
 ) -> dict[str, Any]:
     """Summarise one posterior, or give its refusals."""
     specification = joint_specification(context, analysis)
-    base = _base_row(specification, context)
+    base = _base_row(specification, context, tree.attrs[ENGINE])
     if REFUSAL in tree.attrs:
         return _refusals(specification, base, context, tree.attrs[REFUSAL])
     base |= sample_fields(rows, client_rows=specification.is_early)
@@ -231,14 +235,14 @@ def _not_established(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _base_row(specification: ModelSpecification, context: AnalysisContext) -> dict[str, Any]:
+def _base_row(specification: ModelSpecification, context: AnalysisContext, engine: str) -> dict[str, Any]:
     """Return what all rows of one posterior share."""
     analysis = "early" if specification.is_early else "multilevel"
     return {
         **context.common_fields(analysis),
         "analysis": "bayesian",
         "model": specification.model,
-        "engine": "nutpie",
+        "engine": engine,
         "estimand": specification.estimand,
         "residual": "independent; client intercept and slopes correlated"
         if specification.slopes

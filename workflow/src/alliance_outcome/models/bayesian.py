@@ -236,6 +236,8 @@ def sample_posterior(
                 tree = pm.sample(
                     **settings,
                     random_seed=sampler_seed,
+                    # Without a name PyMC takes nutpie wherever it is installed.
+                    nuts_sampler="pymc",
                     target_accept=TARGET_ACCEPT,
                     progressbar=False,
                     compute_convergence_checks=False,
