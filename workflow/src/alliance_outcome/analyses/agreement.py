@@ -16,7 +16,7 @@ from scipy import stats
 
 from alliance_outcome.analyses.context import AnalysisContext, sample_fields
 from alliance_outcome.analyses.estimates import estimates_frame, row_key
-from alliance_outcome.analyses.multilevel import CI_LEVEL, status_fields
+from alliance_outcome.analyses.multilevel import status_fields
 from alliance_outcome.design.levels import (
     BETWEEN_THERAPIST,
     THREE_LEVELS,
@@ -25,6 +25,7 @@ from alliance_outcome.design.levels import (
     level_deviations,
     split_levels,
 )
+from alliance_outcome.models.contrast import CI_LEVEL
 
 #: A correlation at a level needs this many units to have a Fisher z standard error at all.
 FEWEST_UNITS = 4

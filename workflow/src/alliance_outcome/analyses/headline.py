@@ -9,12 +9,11 @@ import pandas as pd
 from alliance_outcome.analyses.answer import Answer, decide, failed_gates
 from alliance_outcome.analyses.context import LEADING_RATERS, AnalysisContext
 from alliance_outcome.analyses.estimates import estimates_frame
+from alliance_outcome.analyses.multilevel import ENGINE
 from alliance_outcome.analyses.rater_contrast import multilevel_contrasts, single_rater_refusal
 from alliance_outcome.design.levels import WITHIN_CLIENT
 from alliance_outcome.design.specification import HYBRID_MODELS
 from alliance_outcome.settings import DecisionSettings
-
-ENGINE = "mixedlm"
 
 
 def headline_model(context: AnalysisContext, settings: DecisionSettings) -> str:

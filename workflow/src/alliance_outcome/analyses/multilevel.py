@@ -18,6 +18,7 @@ from alliance_outcome.analyses.estimates import estimates_frame, row_key
 from alliance_outcome.analyses.model_rows import rows_of
 from alliance_outcome.design.levels import BETWEEN_THERAPIST, WITHIN_CLIENT, jackknife_level_sds, scales_frame
 from alliance_outcome.design.specification import ModelSpecification
+from alliance_outcome.models.contrast import CI_LEVEL
 from alliance_outcome.models.multilevel import (
     MultilevelFit,
     RankDeficientDesign,
@@ -26,7 +27,6 @@ from alliance_outcome.models.multilevel import (
 )
 
 ENGINE = "mixedlm"
-CI_LEVEL = 0.95
 
 
 @dataclass(frozen=True)

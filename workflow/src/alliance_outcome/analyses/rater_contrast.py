@@ -24,11 +24,11 @@ from scipy import stats
 
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.estimates import row_key
+from alliance_outcome.analyses.multilevel import ENGINE
 from alliance_outcome.design.levels import level_column
+from alliance_outcome.models.contrast import CI_LEVEL
 from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.jackknife import jackknife_covariance
-
-CI_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _contrast_base(row: dict[str, Any], context: AnalysisContext) -> dict[str, A
 
 def _named(row: dict[str, Any], rater: str, rater_b: str | None, term: str) -> dict[str, Any]:
     """Name a contrast row."""
-    source = "" if row["engine"] == "mixedlm" else "bayesian"
+    source = "" if row["engine"] == ENGINE else "bayesian"
     key = row_key(source, row["model"], row["estimand"], row["level"], rater, rater_b, term)
     return {"row_id": key, "rater": rater, "rater_b": rater_b, "term": term}
 
