@@ -1,9 +1,4 @@
-"""Which rows belong to which client and therapist, put in an order that depends on their contents alone.
-
-Floating-point sums depend on the order of their terms. Rows, clients and therapists are therefore sorted by
-what they contain before anything is computed, so that neither the order of a file's rows nor the names of its
-participants can move a result in its last digit.
-"""
+"""Which rows belong to which unit of a level, checked and put in order."""
 
 from __future__ import annotations
 
@@ -17,99 +12,145 @@ from numpy.typing import ArrayLike, NDArray
 from alliance_outcome.models.design_checks import UnfittableModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grouping:
-    """Labels of one level as integer codes.
+    """Labels of one level as integer codes, in order of first appearance.
 
     Parameters
     ----------
+    level : str
+        Name of the level.
     codes : ndarray of int, shape (n_rows,)
-        Code of the cluster each row belongs to.
-    labels : ndarray of object, shape (n_clusters,)
+        Code of the unit each row belongs to.
+    labels : ndarray, shape (n_units,)
         Label of each code.
     """
 
+    level: str
     codes: NDArray[np.intp]
-    labels: NDArray[np.object_]
+    labels: NDArray
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 @dataclass(frozen=True)
-class CanonicalOrder:
-    """Rows sorted into units (the finest level with a random effect) and units into top-level clusters.
+class RowOrder:
+    """Rows sorted into units and units into clusters.
 
     Parameters
     ----------
-    rows : ndarray of int, shape (n_rows,)
-        Positions of the original rows in canonical order.
-    unit_starts : ndarray of int, shape (n_units,)
-        First position, in canonical order, of each unit's rows.
-    cluster_starts : ndarray of int, shape (n_clusters,)
-        First unit of each top-level cluster; without a second level every unit is a cluster.
-    cluster_codes : ndarray of int, shape (n_clusters,)
-        Original code of each top-level cluster.
+    rows : ndarray of int, shape (n_rows,), or None
+        Positions of the user's rows in sorted order; None if they are sorted as they are.
+    unit_starts : ndarray of int, shape (n_units + 1,)
+        First sorted row of each unit, and the number of rows last.
+    cluster_starts : ndarray of int, shape (n_clusters + 1,)
+        First unit of each cluster, and the number of units last.
     """
 
-    rows: NDArray[np.intp]
+    rows: NDArray[np.intp] | None
     unit_starts: NDArray[np.intp]
     cluster_starts: NDArray[np.intp]
-    cluster_codes: NDArray[np.intp]
+
+    def take(self, values: NDArray) -> NDArray:
+        """Sort an array of rows."""
+        return values if self.rows is None else values[self.rows]
+
+    def put(self, values: NDArray) -> NDArray:
+        """Bring a sorted array back to the user's order."""
+        if self.rows is None:
+            return values
+        back = np.empty_like(values)
+        back[self.rows] = values
+        return back
 
 
-def group(labels: ArrayLike | pd.Series | None, index: pd.Index, level: str) -> Grouping | None:
+def group(labels: ArrayLike | pd.Series, n_rows: int, level: str) -> Grouping:
     """Code the labels of one level.
 
     Parameters
     ----------
-    labels : array_like or Series of labels, shape (n_rows,), or None
-        Any hashable labels; a Series must carry `index`.
-    index : Index
-        Index of the fixed-effect columns.
+    labels : array_like or Series of labels, shape (n_rows,)
+        Any hashable labels.
+    n_rows : int
+        How many there must be.
     level : str
-        Name of the level, for messages.
+        Name of the level.
 
     Returns
     -------
-    Grouping or None
-        None if there are no labels.
+    Grouping
 
     Raises
     ------
     UnfittableModel
-        If the labels do not fit the rows or some are missing.
+        If there are more or fewer labels, or some are missing.
     """
-    if labels is None:
-        return None
-    if isinstance(labels, pd.Series) and not labels.index.equals(index):
-        raise UnfittableModel(f"the {level} labels and the fixed-effect columns have different indices")
-    series = pd.Series(labels)
-    if len(series) != len(index):
-        raise UnfittableModel(f"there are {len(series)} {level} labels for {len(index)} rows")
-    codes, uniques = pd.factorize(series.to_numpy(dtype=object))
+    values = labels if isinstance(labels, pd.Series) else pd.Series(labels)
+    if len(values) != n_rows:
+        raise UnfittableModel(f"there are {len(values)} {level} labels for {n_rows} rows")
+    codes, uniques = pd.factorize(values)
     missing = int(np.sum(codes < 0))
     if missing:
         raise UnfittableModel(f"{missing} rows have no {level} label; drop those rows and count them")
-    return Grouping(codes.astype(np.intp), np.asarray(uniques, dtype=object))
+    return Grouping(level, codes.astype(np.intp, copy=False), np.asarray(uniques, dtype=object))
 
 
-def require_nested(client: Grouping, therapist: Grouping) -> None:
-    """Refuse clients who appear with more than one therapist.
+def require_nested(inner: Grouping, outer: Grouping) -> None:
+    """Refuse units that appear in more than one cluster.
 
     Raises
     ------
     UnfittableModel
-        With the number of such clients.
+        With the number of such units.
     """
-    pairs = np.unique(np.column_stack([client.codes, therapist.codes]), axis=0)
-    therapists_per_client = np.bincount(pairs[:, 0])
-    shared = int(np.sum(therapists_per_client > 1))
-    if shared:
+    last = np.empty(len(inner), dtype=np.intp)
+    last[inner.codes] = outer.codes
+    strays = np.unique(inner.codes[last[inner.codes] != outer.codes])
+    if len(strays):
         raise UnfittableModel(
-            f"{shared} clients appear with more than one therapist; clients must be nested in therapists "
-            "(split or drop those who changed)"
+            f"{len(strays)} {inner.level}s appear with more than one {outer.level}; {inner.level}s must be nested in "
+            f"{outer.level}s (split or drop those who changed)"
         )
+
+
+def row_order(unit: Grouping, cluster: Grouping | None, times: NDArray[np.float64] | None) -> RowOrder:
+    """Sort rows into units, by time if there are times, and units into clusters, by first appearance.
+
+    Parameters
+    ----------
+    unit : Grouping
+        The innermost level.
+    cluster : Grouping or None
+        The level above it.
+    times : ndarray, shape (n_rows,), or None
+        Time of each row.
+
+    Returns
+    -------
+    RowOrder
+    """
+    outer = unit.codes if cluster is None else cluster.codes
+    keys = (outer,) if cluster is None else (outer, unit.codes)
+    if times is not None:
+        keys = (*keys, times)
+    rows = None if _sorted(keys) else np.lexsort(keys[::-1])
+    sorted_units = unit.codes if rows is None else unit.codes[rows]
+    sorted_outer = outer if rows is None else outer[rows]
+    new_unit = np.flatnonzero(np.diff(sorted_units, prepend=-1) != 0)
+    new_cluster = np.flatnonzero(np.diff(sorted_outer[new_unit], prepend=-1) != 0)
+    return RowOrder(rows, np.append(new_unit, len(outer)), np.append(new_cluster, len(new_unit)))
+
+
+def _sorted(keys: Sequence[NDArray]) -> bool:
+    """Whether rows are sorted by the first key, ties by the next, and so on."""
+    tied = np.ones(len(keys[0]) - 1, dtype=bool)
+    for key in keys:
+        change = np.diff(key)
+        if np.any(tied & (change < 0)):
+            return False
+        tied &= change == 0
+    return True
 
 
 def sorted_positions(labels: Sequence) -> list[int]:
@@ -128,50 +169,3 @@ def sorted_positions(labels: Sequence) -> list[int]:
         return sorted(range(len(labels)), key=lambda position: labels[position])
     except TypeError:
         return sorted(range(len(labels)), key=lambda p: (type(labels[p]).__name__, str(labels[p])))
-
-
-def canonical_order(
-    contents: NDArray[np.float64], unit_codes: NDArray[np.intp], cluster_codes: NDArray[np.intp] | None
-) -> CanonicalOrder:
-    """Sort rows within units, units within clusters, and clusters, by their contents.
-
-    Parameters
-    ----------
-    contents : ndarray, shape (n_rows, n_columns)
-        Everything that enters the model, one row each.
-    unit_codes : ndarray of int, shape (n_rows,)
-        Unit of each row.
-    cluster_codes : ndarray of int, shape (n_rows,), or None
-        Top-level cluster of each row, if there is a level above the units.
-
-    Returns
-    -------
-    CanonicalOrder
-
-    Notes
-    -----
-    Ties are clusters with identical contents; which of them comes first makes no difference.
-    """
-    contents = contents + 0.0  # turns -0.0 into 0.0, whose bytes differ
-    order = np.lexsort((*contents.T[::-1], unit_codes))
-    boundaries = np.flatnonzero(np.diff(unit_codes[order])) + 1
-    units = [(contents[rows].tobytes(), rows) for rows in np.split(order, boundaries)]
-    units.sort(key=lambda unit: unit[0])
-    if cluster_codes is None:
-        clusters = [(code, [unit]) for code, unit in ((unit_codes[unit[1][0]], unit) for unit in units)]
-    else:
-        members: dict[int, list[tuple[bytes, NDArray[np.intp]]]] = {}
-        for unit in units:
-            members.setdefault(int(cluster_codes[unit[1][0]]), []).append(unit)
-        clusters = sorted(members.items(), key=lambda item: [content for content, _ in item[1]])
-    sizes = [len(rows) for _, members_ in clusters for _, rows in members_]
-    return CanonicalOrder(
-        rows=np.concatenate([rows for _, members_ in clusters for _, rows in members_]),
-        unit_starts=_starts(sizes),
-        cluster_starts=_starts([len(members_) for _, members_ in clusters]),
-        cluster_codes=np.array([code for code, _ in clusters], dtype=np.intp),
-    )
-
-
-def _starts(sizes: list[int]) -> NDArray[np.intp]:
-    return np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)

@@ -20,6 +20,10 @@ INTERCEPT = "Intercept"
 #: The value is the rank tolerance of R's ``lm`` and lme4's ``lmer``, so that both refuse the same designs.
 RANK_TOLERANCE = 1e-7
 
+#: Smallest eigenvalue of the correlation matrix of columns at which there is no question of collinearity; rounding of
+#: cross-products moves it by about 1e-14.
+CLEARLY_INDEPENDENT = 1e-6
+
 #: A column takes part in a linear relation if its weight in the relation's unit vector is above this;
 #: rounding leaves about 1e-10 on the others.
 RELATION_TOLERANCE = 1e-6
@@ -92,15 +96,29 @@ def checked_outcome(outcome: ArrayLike | pd.Series, fixed: pd.DataFrame) -> NDAr
     return values
 
 
-def checked_columns(fixed: pd.DataFrame, slopes: Sequence[str]) -> NDArray[np.float64]:
-    """Return the fixed-effect columns as floats, once names, completeness and the intercept are in order.
+def as_numbers(values: ArrayLike | pd.Series | pd.DataFrame, what: str) -> NDArray[np.float64]:
+    """Return values as floats; what cannot be turned into one is not quoted.
+
+    Raises
+    ------
+    UnfittableModel
+        If there is something other than a number among them.
+    """
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise UnfittableModel(f"{what} is not numeric") from None
+
+
+def checked_columns(columns: pd.DataFrame, what: str = "fixed-effect") -> NDArray[np.float64]:
+    """Return columns as floats, once names, completeness and the intercept are in order.
 
     Parameters
     ----------
-    fixed : DataFrame, shape (n_rows, n_terms)
-        The fixed-effect columns; one of them is ``Intercept`` and holds ones.
-    slopes : sequence of str
-        Columns that shall have random slopes.
+    columns : DataFrame, shape (n_rows, n_terms)
+        Columns of a design; one called ``Intercept`` must hold ones.
+    what : str
+        What they are, for messages.
 
     Returns
     -------
@@ -109,22 +127,15 @@ def checked_columns(fixed: pd.DataFrame, slopes: Sequence[str]) -> NDArray[np.fl
     Raises
     ------
     UnfittableModel
-        If a name is repeated, the intercept is absent, a slope is unknown, or values are missing or infinite.
+        If a name is repeated or values are missing or infinite.
     """
-    if not fixed.columns.is_unique:
-        raise UnfittableModel("two fixed-effect columns have the same name")
-    if INTERCEPT not in fixed.columns:
-        raise UnfittableModel(f"the fixed-effect columns lack {INTERCEPT}")
-    unknown = [name for name in slopes if name not in fixed.columns or name == INTERCEPT]
-    if unknown or len(set(slopes)) != len(slopes):
-        raise UnfittableModel(
-            f"random slopes must be different fixed-effect columns other than {INTERCEPT}"
-            + (f"; not usable: {', '.join(unknown)}" if unknown else "")
-        )
-    values = fixed.to_numpy(dtype=float)
-    for position, name in enumerate(fixed.columns):
-        _require_complete(values[:, position], f"column {name}")
-    if not np.all(fixed[INTERCEPT].to_numpy(dtype=float) == 1.0):
+    if not columns.columns.is_unique:
+        raise UnfittableModel(f"two {what} columns have the same name")
+    values = as_numbers(columns, f"a {what} column")
+    if not np.all(np.isfinite(values)):
+        for position, name in enumerate(columns.columns):
+            _require_complete(values[:, position], f"column {name}")
+    if INTERCEPT in columns.columns and not np.all(values[:, columns.columns.get_loc(INTERCEPT)] == 1.0):
         raise UnfittableModel(f"column {INTERCEPT} must hold ones")
     return values
 
@@ -143,7 +154,7 @@ def require_full_rank(columns: NDArray[np.float64], names: Sequence[str]) -> Non
     Parameters
     ----------
     columns : ndarray, shape (n_rows, n_terms)
-        Fixed-effect columns, the intercept among them.
+        Fixed-effect columns.
     names : sequence of str
         Their names.
 
@@ -154,15 +165,18 @@ def require_full_rank(columns: NDArray[np.float64], names: Sequence[str]) -> Non
 
     Notes
     -----
-    Columns are centred and given unit length first, so that a large offset (a calendar year) is not taken for
-    collinearity with the intercept.
+    Beside an intercept, columns are centred; then all are given unit length, so that a large offset (a calendar year)
+    is not taken for collinearity with the intercept.
     """
-    centred = columns - columns.mean(axis=0)
+    centred = columns - columns.mean(axis=0) if INTERCEPT in names else columns
     spread = np.sqrt(np.mean(centred**2, axis=0))
     constant = spread <= CONSTANT_TOLERANCE * np.abs(columns).max(axis=0)
-    involved = constant if constant.sum() > 1 else np.zeros(len(constant), dtype=bool)
+    allowed = 1 if INTERCEPT in names else 0
+    unit = centred[:, ~constant] / (spread[~constant] * np.sqrt(len(columns)))
+    if constant.sum() <= allowed and _clearly_independent(unit):
+        return
+    involved = constant if constant.sum() > allowed else np.zeros(len(constant), dtype=bool)
     if not constant.all():
-        unit = centred[:, ~constant] / (spread[~constant] * np.sqrt(len(columns)))
         _, singular_values, directions = np.linalg.svd(np.linalg.qr(unit, mode="r"))
         lengths = np.zeros(unit.shape[1])
         lengths[: len(singular_values)] = singular_values
@@ -174,11 +188,30 @@ def require_full_rank(columns: NDArray[np.float64], names: Sequence[str]) -> Non
         )
 
 
+def _clearly_independent(unit: NDArray[np.float64]) -> bool:
+    """Whether cross-products of columns of unit length, which are quick, already show full rank."""
+    if len(unit) <= unit.shape[1]:
+        return False
+    return not unit.shape[1] or bool(np.linalg.eigvalsh(unit.T @ unit)[0] > CLEARLY_INDEPENDENT)
+
+
+def require_variation(outcome: NDArray[np.float64]) -> None:
+    """Refuse an outcome, shape (n_rows,), that does not vary.
+
+    Raises
+    ------
+    UnfittableModel
+    """
+    centred = outcome - outcome.mean()
+    if np.sqrt(np.mean(centred**2)) <= CONSTANT_TOLERANCE * float(np.abs(outcome).max()):
+        raise UnfittableModel("the outcome does not vary")
+
+
 def require_residual_variation(
     outcome: NDArray[np.float64],
     columns: NDArray[np.float64],
     random: NDArray[np.float64],
-    units: NDArray[np.intp] | None,
+    units: NDArray[np.intp],
 ) -> None:
     """Refuse data in which nothing is left for the residual, where the likelihood has no maximum.
 
@@ -189,24 +222,17 @@ def require_residual_variation(
     columns : ndarray, shape (n_rows, n_terms)
         Fixed-effect columns, the intercept among them.
     random : ndarray, shape (n_rows, n_random)
-        Columns with random effects at the unit level, the intercept among them; empty without random effects.
-    units : ndarray of int, shape (n_rows,), or None
-        Code of the unit of each row; None without random effects.
+        Columns with random effects at the unit level; may be empty.
+    units : ndarray of int, shape (n_rows,)
+        Code of the unit of each row.
 
     Raises
     ------
     UnfittableModel
-        If the outcome does not vary, or fixed effects and the units' own coefficients reproduce it although rows
-        are left over.
+        If fixed effects and the units' own coefficients reproduce the outcome although rows are left over.
     """
     total = float(np.sum((outcome - outcome.mean()) ** 2))
-    if total <= len(outcome) * (CONSTANT_TOLERANCE * float(np.abs(outcome).max())) ** 2:
-        raise UnfittableModel("the outcome does not vary")
-    joint = np.column_stack([outcome, columns])
-    if units is None:
-        left, rows_left = joint - joint.mean(axis=0), len(joint) - 1
-    else:
-        left, rows_left = _without_unit_coefficients(joint, random, units)
+    left, rows_left = _without_unit_coefficients(np.column_stack([outcome, columns]), random, units)
     spread = np.sqrt(np.mean(left[:, 1:] ** 2, axis=0))
     usable = spread > CONSTANT_TOLERANCE * np.abs(columns).max(axis=0)
     predictors = left[:, 1:][:, usable] / spread[usable]
@@ -222,8 +248,6 @@ def _without_unit_coefficients(
     joint: NDArray[np.float64], random: NDArray[np.float64], units: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], int]:
     """Return what is left of columns after a regression in each unit, and the number of independent rows left."""
-    # Centring leaves the span of intercept and slopes as it is, and keeps digits.
-    random = np.column_stack([np.ones(len(random)), random[:, 1:] - random[:, 1:].mean(axis=0)])
     left, rows_left = np.empty_like(joint), 0
     order = np.argsort(units, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(units[order])) + 1):

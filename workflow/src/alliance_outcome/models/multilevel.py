@@ -1,247 +1,288 @@
-"""Linear multilevel models of sessions in clients in therapists, with results in the user's own units.
+"""Linear multilevel models of rows in units in clusters: sessions in clients in therapists.
 
-One function fits every model of the study: random intercepts and slopes of clients, a random intercept of
-therapists, models with one row per client, and ordinary least squares as the case without random effects. The
-variance parameters come from statsmodels MixedLM under guard (:mod:`alliance_outcome.models.mixedlm`); fixed
-effects and their covariance are always generalised least squares at those parameters.
+Gaussian models with random intercepts and slopes at one or two nested levels, independent or AR(1) residuals, fitted
+exactly by restricted or full maximum likelihood. Rows enter the likelihood through one Gram matrix per unit, so that
+its cost does not grow with the number of rows (:mod:`alliance_outcome.models.gram_kernels`).
+
+    model = MultilevelModel.from_formula(
+        "severity ~ alliance + week", data, groups=["therapist", "client"],
+        random={"client": "1 + alliance", "therapist": "1"},
+    )
+    result = model.fit()
+    print(result.summary())
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from alliance_outcome.models.clusters import sorted_positions
-from alliance_outcome.models.contrast import CI_LEVEL, Contrast, wald_contrast
-from alliance_outcome.models.degrees_of_freedom import inner_outer
-from alliance_outcome.models.design_checks import INTERCEPT, RankDeficientDesign, UnfittableModel
-from alliance_outcome.models.gls import Profile, profile
-from alliance_outcome.models.jackknife import jackknife_covariance, leave_one_out_coefficients
-from alliance_outcome.models.mixedlm import estimate
-from alliance_outcome.models.nested_design import NestedDesign, nested_design
-from alliance_outcome.models.profiled_likelihood import Problem, Solution
-from alliance_outcome.models.scaling import Scaling
-from alliance_outcome.models.variance_components import singular_components, variance_components
+from alliance_outcome.models.design_checks import UnfittableModel, require_residual_variation
+from alliance_outcome.models.fitted_state import FloatArray
+from alliance_outcome.models.model_formula import (
+    FormulaColumns,
+    Specifications,
+    columns_from_arrays,
+    columns_from_formula,
+)
+from alliance_outcome.models.multilevel_result import Fitted, MultilevelResult
+from alliance_outcome.models.nested_design import (
+    Levels,
+    ModelColumns,
+    NestedDesign,
+    nested_design,
+    term_positions,
+)
+from alliance_outcome.models.nested_likelihood import Maximum, NestedLikelihood, Residual
 
-__all__ = [
-    "INTERCEPT",
-    "Contrast",
-    "MultilevelFit",
-    "RankDeficientDesign",
-    "UnfittableModel",
-    "fit_multilevel",
-    "jackknife_covariance",
-]
-
-
-@dataclass(frozen=True, eq=False)
-class MultilevelFit:
-    """A fitted multilevel model, everything in the units of the data that were passed.
-
-    Parameters
-    ----------
-    params : Series, index terms
-        Fixed effects.
-    covariance : DataFrame, terms by terms
-        Their model-based covariance, σ²(X'V⁻¹X)⁻¹ at the estimated variance parameters.
-    variance_components : DataFrame
-        Columns level (therapist, client, residual), term, term2, kind (variance, covariance), value; `term2`
-        equals `term` for variances.
-    residual_variance : float
-        Variance of the rows given all effects.
-    log_likelihood : float
-        Restricted (or full) log-likelihood with all constants, as lme4 reports it.
-    converged : bool
-        Whether the first-order conditions of the likelihood hold at the solution.
-    singular : tuple of str
-        Components estimated on the boundary: ``level:term`` for a variance of zero, ``level:covariance`` for
-        a covariance matrix that is singular though its variances are not zero (a correlation of one).
-    structure : str
-        The random effects in words.
-    attempts : DataFrame
-        What was tried: optimiser, start, log_likelihood, converged, gradient_max.
-    n_sessions, n_clients, n_therapists : int
-        Rows, clients (rows, where no clients were named) and therapists (0 without a therapist level).
-    reml : bool
-        Whether the restricted likelihood was maximised.
-    term_levels : dict of term to level
-        Outermost level between whose units a term varies.
-    level_counts : tuple of (level, number of units)
-        Levels of the model, outermost first.
-    cluster_level : str or None
-        Level of the clusters of `leave_one_cluster_out`; None if every unlabelled row is one.
-    cluster_labels : tuple
-        Their labels.
-    cluster_blocks : ndarray, shape (n_clusters, p + 1, p + 1)
-        [X y]'V⁻¹[X y] per cluster, in the same order, scaled by `scaling`.
-    scaling : Scaling
-        How the design was scaled.
-    """
-
-    params: pd.Series
-    covariance: pd.DataFrame
-    variance_components: pd.DataFrame
-    residual_variance: float
-    log_likelihood: float
-    converged: bool
-    singular: tuple[str, ...]
-    structure: str
-    attempts: pd.DataFrame
-    n_sessions: int
-    n_clients: int
-    n_therapists: int
-    reml: bool
-    term_levels: dict[str, str] = field(repr=False)
-    level_counts: tuple[tuple[str, int], ...] = field(repr=False)
-    cluster_level: str | None = field(repr=False)
-    cluster_labels: tuple = field(repr=False)
-    cluster_blocks: NDArray[np.float64] = field(repr=False)
-    scaling: Scaling = field(repr=False)
-
-    def degrees_of_freedom(self) -> pd.Series:
-        """Return inner-outer degrees of freedom per term.
-
-        Returns
-        -------
-        Series, index terms
-            0 or less where a level has no more units than terms; see
-            :func:`alliance_outcome.models.degrees_of_freedom.inner_outer`.
-        """
-        return inner_outer(self.term_levels, self.level_counts)
-
-    def contrast(
-        self, weights: Mapping[str, float] | pd.Series, df: float, ci_level: float = CI_LEVEL
-    ) -> Contrast:
-        """Test a linear combination of fixed effects.
-
-        Parameters
-        ----------
-        weights : mapping or Series of term to float
-            Terms that are not named have weight zero.
-        df : float
-            Degrees of freedom of the t distribution.
-        ci_level : float
-            Coverage of the interval.
-
-        Returns
-        -------
-        Contrast
-
-        Raises
-        ------
-        ValueError
-            If a weight names no term of the model.
-        """
-        given = pd.Series(weights, dtype=float)
-        unknown = [str(term) for term in given.index if term not in self.params.index]
-        if unknown:
-            raise ValueError(f"the model has no terms {', '.join(unknown)}")
-        full = given.reindex(self.params.index, fill_value=0.0).to_numpy()
-        variance = float(full @ self.covariance.to_numpy() @ full)
-        return wald_contrast(float(full @ self.params.to_numpy()), float(np.sqrt(variance)), df, ci_level)
-
-    def leave_one_cluster_out(self) -> pd.DataFrame:
-        """Re-estimate the fixed effects without each top-level cluster, variance parameters held.
-
-        Returns
-        -------
-        DataFrame, clusters by terms
-            Sorted by cluster label. NaN where the other clusters do not identify all terms.
-        """
-        replicates = self.scaling.raw_coefficients(leave_one_out_coefficients(self.cluster_blocks))
-        index = pd.Index(list(self.cluster_labels), name=self.cluster_level)
-        return pd.DataFrame(replicates, index, self.params.index).iloc[sorted_positions(self.cluster_labels)]
+#: Relative standard deviation at which random effects take up all they can, and the residual variance per row, in units
+#: of the outcome's, that then calls for a closer look.
+BOUNDLESS, SUSPICIOUS = 1e4, 1e-6
 
 
-def fit_multilevel(
-    outcome: ArrayLike | pd.Series,
-    fixed: pd.DataFrame,
-    *,
-    client: ArrayLike | pd.Series | None = None,
-    therapist: ArrayLike | pd.Series | None = None,
-    slopes: Sequence[str] = (),
-    reml: bool = True,
-) -> MultilevelFit:
-    """Fit a linear multilevel model.
+class MultilevelModel:
+    """A linear multilevel model.
 
     Parameters
     ----------
     outcome : array_like or Series, shape (n_rows,)
-        The outcome.
     fixed : DataFrame, shape (n_rows, n_terms)
-        Fixed-effect columns, ``Intercept`` (ones) among them; column names are the terms.
-    client, therapist : array_like or Series of labels, shape (n_rows,), optional
-        Clients nested in therapists. With one row per client the client has no effect of its own.
-    slopes : sequence of str
-        Columns of `fixed` with random slopes at the client level.
-    reml : bool
-        Restricted maximum likelihood, or maximum likelihood.
-
-    Returns
-    -------
-    MultilevelFit
+        Fixed-effect columns; the one called ``Intercept`` holds ones.
+    groups : mapping of level to labels, shape (n_rows,), optional
+        Outermost level first; one or two. Without any, the model is ordinary least squares.
+    random : mapping of level to names of fixed-effect columns, optional
+        What varies between the units of a level; ``Intercept`` for a random intercept.
+    uncorrelated : sequence of str
+        Levels whose effects are independent of each other; elsewhere their covariance matrix is unstructured.
+    residual : {'independent', 'ar1'}
+        Residuals of one unit of the innermost level: independent, or with correlation φ ** gap.
+    time : array_like or Series, shape (n_rows,), optional
+        Times, which AR(1) residuals and a lagged outcome need.
+    lagged_outcome : str, optional
+        The fixed effect that is the outcome of an earlier row. Standard errors then come from the whole observed
+        information, and the bootstrap simulates row after row.
 
     Raises
     ------
+    UnfittableModel
+        If the data cannot support the model; every message says what to do.
     RankDeficientDesign
         If fixed-effect columns are collinear.
-    UnfittableModel
-        If values are missing, clients are not nested, units are too few, or nothing is left for the residual.
+    ValueError
+        If arguments contradict each other.
 
     Notes
     -----
-    Without a therapist level, client intercept and slopes have a full covariance matrix. Beside a therapist level
-    they are uncorrelated (lme4's ``(1 | therapist) + (1 + x || therapist:client)``), and the origin of a slope
-    column then matters: the model is that of the columns as they were passed. A boundary solution is a result, not
-    an error.
+    A level whose units have one row each has no effects of its own: with one row per client, clients are the rows of a
+    model of therapists. Uncorrelated effects depend on the origin of their columns: the model is that of the columns as
+    they were passed. AR(1) residuals with whole gaps may be negatively correlated; otherwise φ is in (0, 1).
     """
-    design = nested_design(outcome, fixed, client, therapist, slopes)
-    if design.levels.structure.unit is None:
-        return _fit(design, *_least_squares(design, reml), reml)
-    try:
-        solution, attempts = estimate(Problem(design.levels.structure, design.gram, reml), design.rows)
-    except np.linalg.LinAlgError:
-        raise UnfittableModel(
-            "next to the random effects no residual variance is left to estimate; leave out random slopes"
-        ) from None
-    return _fit(design, solution, attempts, reml)
+
+    def __init__(
+        self,
+        outcome: ArrayLike | pd.Series,
+        fixed: pd.DataFrame,
+        *,
+        groups: Mapping[str, Any] | None = None,
+        random: Mapping[str, Sequence[str]] | None = None,
+        uncorrelated: Sequence[str] = (),
+        residual: Literal["independent", "ar1"] = "independent",
+        time: ArrayLike | pd.Series | None = None,
+        lagged_outcome: str | None = None,
+    ) -> None:
+        columns = columns_from_arrays(outcome, fixed, groups or {}, random or {}, uncorrelated, time)
+        self._prepare(columns, residual, lagged_outcome, fixed.index)
+        self.n_dropped = 0
+        self._specifications: Specifications | None = None
+
+    @classmethod
+    def from_formula(
+        cls,
+        formula: str,
+        data: pd.DataFrame,
+        groups: str | Sequence[str] = (),
+        random: Mapping[str, str] | None = None,
+        residual: Literal["independent", "ar1"] = "independent",
+        time: str | None = None,
+        lagged_outcome: str | None = None,
+    ) -> MultilevelModel:
+        """Make a model from a formula.
+
+        Parameters
+        ----------
+        formula : str
+            ``outcome ~ terms``, in R's syntax.
+        data : DataFrame
+            One row each, in any order; rows in which something that the model uses is missing are dropped, and
+            counted in `n_dropped`.
+        groups : str or sequence of str
+            Columns of the levels, outermost first; one or two.
+        random : mapping of level to str, optional
+            What varies between its units: ``1 + x``, or ``1 + x ||`` for independent effects. A random intercept for
+            every level unless given.
+        residual, lagged_outcome
+            See the class.
+        time : str, optional
+            Column of times.
+
+        Returns
+        -------
+        MultilevelModel
+
+        Raises
+        ------
+        UnfittableModel
+            If the data cannot support the model.
+        ValueError
+            If a formula cannot be read or names what the table does not have.
+        """
+        groups = [groups] if isinstance(groups, str) else groups
+        random = dict.fromkeys(groups, "1") if random is None else random
+        made: FormulaColumns = columns_from_formula(formula, data, groups, random, time)
+        model = cls.__new__(cls)
+        model._prepare(made.columns, residual, lagged_outcome, made.index)  # noqa: SLF001 - its own
+        model.n_dropped = made.n_dropped
+        model._specifications = made.specifications  # noqa: SLF001 - its own
+        return model
+
+    def _prepare(
+        self, columns: ModelColumns, residual: str, lagged_outcome: str | None, index: pd.Index
+    ) -> None:
+        if len(columns.groups) > 2:
+            raise ValueError("there can be two levels at most")
+        if residual not in ("independent", "ar1"):
+            raise ValueError("residual must be 'independent' or 'ar1'")
+        if columns.times is None and (residual == "ar1" or lagged_outcome is not None):
+            raise ValueError("AR(1) residuals and a lagged outcome need times: pass time")
+        if lagged_outcome is not None:
+            term_positions(columns.terms, [lagged_outcome])
+        if residual == "ar1":
+            _require_series(columns)
+        self.design: NestedDesign = nested_design(columns)
+        self.lagged_outcome = lagged_outcome
+        self.index = index
+        self._residual: Residual = "independent"
+        if residual == "ar1":
+            self._residual = "ar1" if self.design.whole_gaps else "continuous_ar1"
+
+    def likelihood(self, *, reml: bool) -> NestedLikelihood:
+        """Return the likelihood of the model in working coordinates."""
+        return NestedLikelihood(self.design.rows, self.design.structure, reml, self._residual)
+
+    def fit(self, *, reml: bool = True) -> MultilevelResult:
+        """Maximise the likelihood.
+
+        Parameters
+        ----------
+        reml : bool
+            Restricted likelihood, or the full one.
+
+        Returns
+        -------
+        MultilevelResult
+            A solution on the boundary (a variance of zero, a correlation of one) is a result, and flagged.
+
+        Raises
+        ------
+        UnfittableModel
+            If nothing is left for the residual.
+        """
+        likelihood = self.likelihood(reml=reml)
+        self._require_residual(likelihood)
+        try:
+            maximum = likelihood.maximise()
+        except np.linalg.LinAlgError:
+            raise UnfittableModel(
+                "next to the random effects no residual variance is left to estimate; leave out random slopes"
+            ) from None
+        return self._result(likelihood, maximum)
+
+    def evaluate(
+        self, covariances: Mapping[str, ArrayLike], autocorrelation: float | None = None, *, reml: bool = True
+    ) -> MultilevelResult:
+        """Evaluate the model at given variances instead of the best ones.
+
+        Parameters
+        ----------
+        covariances : mapping of level to array_like, shape (q, q)
+            Covariance matrices of its random effects on the columns as they were passed, relative to the residual
+            variance (ΛΛ' of lme4's θ).
+        autocorrelation : float, optional
+            φ of AR(1) residuals.
+        reml : bool
+            Restricted likelihood, or the full one.
+
+        Returns
+        -------
+        MultilevelResult
+            Fixed effects and residual variance are the best there; `converged` says whether this is a maximum.
+
+        Raises
+        ------
+        ValueError
+            If a level or the autocorrelation is lacking.
+        """
+        likelihood = self.likelihood(reml=reml)
+        lacking = [
+            effects.level for effects in self.design.structure.levels if effects.level not in covariances
+        ]
+        if lacking:
+            raise ValueError(f"covariances lack the levels {', '.join(lacking)}")
+        if self._residual != "independent":
+            if autocorrelation is None:
+                raise ValueError("the model has AR(1) residuals: pass their autocorrelation")
+            autocorrelation = self.design.working_autocorrelation(autocorrelation)
+        working = {}
+        for effects in self.design.structure.levels:
+            back = np.linalg.inv(self.design.effect_maps[effects.level])
+            working[effects.level] = back @ np.asarray(covariances[effects.level], dtype=float) @ back.T
+        unit, cluster = self.design.structure.unit, self.design.structure.cluster
+        parameters = likelihood.pack(
+            working[unit.level] if unit else None,
+            working[cluster.level] if cluster else None,
+            autocorrelation,
+        )
+        return self._result(likelihood, likelihood.judge(parameters))
+
+    def _result(self, likelihood: NestedLikelihood, maximum: Maximum) -> MultilevelResult:
+        return MultilevelResult(
+            Fitted(
+                self.design,
+                likelihood,
+                maximum,
+                self.index,
+                self.lagged_outcome,
+                self._specifications,
+                self.n_dropped,
+            )
+        )
+
+    def _require_residual(self, likelihood: NestedLikelihood) -> None:
+        """Refuse data in which nothing is left for the residual, where the likelihood has no maximum."""
+        unit, cluster = self.design.structure.unit, self.design.structure.cluster
+        boundless: FloatArray = likelihood.pack(
+            None if unit is None else BOUNDLESS**2 * np.eye(len(unit)),
+            None if cluster is None else BOUNDLESS**2 * np.eye(len(cluster)),
+            0.1,
+        )
+        left = likelihood.evaluate(boundless).evaluation.residual_sum / likelihood.problem.n_rows
+        if left > SUSPICIOUS:
+            return
+        columns, levels = self.design.columns, self.design.levels
+        random = (
+            columns.random[unit.level].values if unit is not None else np.empty((len(columns.outcome), 0))
+        )
+        require_residual_variation(columns.outcome, columns.fixed, random, levels.unit.codes)
 
 
-def _least_squares(design: NestedDesign, reml: bool) -> tuple[Solution, pd.DataFrame]:
-    """Solve the model without random effects, which needs no optimiser."""
-    none = np.empty((0, 0))
-    at: Profile = profile(design.gram, none, 0.0, reml)
-    solution = Solution("least squares", "none", none, 0.0, at, gradient_max=0.0, converged=True)
-    return solution, pd.DataFrame([solution.attempt()])
-
-
-def _fit(design: NestedDesign, solution: Solution, attempts: pd.DataFrame, reml: bool) -> MultilevelFit:
-    """Bring a solution back to raw units."""
-    at, scaling, levels = solution.profile, design.scaling, design.levels
-    terms = list(design.terms)
-    shift = scaling.log_likelihood_shift(levels.n_rows, reml)
-    return MultilevelFit(
-        params=pd.Series(scaling.raw_coefficients(at.coefficients), index=terms, name="estimate"),
-        covariance=pd.DataFrame(scaling.raw_covariance(at.covariance), index=terms, columns=terms),
-        variance_components=variance_components(design, solution),
-        residual_variance=at.residual_variance * scaling.outcome_scale**2,
-        log_likelihood=at.log_likelihood + shift,
-        converged=solution.converged,
-        singular=singular_components(design, solution),
-        structure=levels.structure.describe(),
-        attempts=attempts.assign(log_likelihood=attempts["log_likelihood"] + shift),
-        n_sessions=levels.n_rows,
-        n_clients=levels.n_rows if levels.client is None else len(levels.client),
-        n_therapists=0 if levels.therapist is None else len(levels.therapist),
-        reml=reml,
-        term_levels=design.term_levels,
-        level_counts=levels.counts,
-        cluster_level=design.cluster_level,
-        cluster_labels=design.cluster_labels,
-        cluster_blocks=at.blocks,
-        scaling=scaling,
-    )
+def _require_series(columns: ModelColumns) -> None:
+    """Refuse AR(1) residuals where no unit of the innermost level has several rows."""
+    levels = Levels(columns.groups, len(columns.outcome))
+    if not columns.groups:
+        raise UnfittableModel("AR(1) residuals need a level whose units have several rows; name it in groups")
+    if levels.innermost != "row":
+        raise UnfittableModel(f"AR(1) residuals need {levels.innermost}s with several rows")

@@ -1,112 +1,115 @@
 """From labelled columns to the arrays that the likelihood of a nested model works on.
 
-Decides which levels have random effects, refuses what cannot be fitted, puts rows in canonical order and
-scales them.
+Decides which levels have random effects, refuses what cannot be fitted, puts rows in order and scales them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from alliance_outcome.models.clusters import CanonicalOrder, Grouping, canonical_order, group, require_nested
-from alliance_outcome.models.degrees_of_freedom import varying_level
+from alliance_outcome.models.clusters import Grouping, RowOrder, require_nested, row_order
 from alliance_outcome.models.design_checks import (
+    CONSTANT_TOLERANCE,
     INTERCEPT,
     UnfittableModel,
-    checked_columns,
-    checked_outcome,
     require_full_rank,
-    require_residual_variation,
+    require_variation,
 )
-from alliance_outcome.models.gls import GramDesign
-from alliance_outcome.models.random_structure import RandomStructure
+from alliance_outcome.models.fitted_state import FloatArray, WorkingRows
+from alliance_outcome.models.random_structure import RandomEffects, RandomStructure
 from alliance_outcome.models.scaling import Scaling
+
+#: Times closer to whole numbers than this count as whole.
+WHOLE_TIME = 1e-9
 
 
 @dataclass(frozen=True)
-class ScaledRows:
-    """The rows of a design, scaled and in canonical order.
+class RandomColumns:
+    """Columns with random effects at one level, as the user passed them.
+
+    Parameters
+    ----------
+    terms : tuple of str
+        Their names.
+    values : ndarray, shape (n_rows, n_terms)
+    correlated : bool
+        Whether the effects have an unstructured covariance matrix.
+    """
+
+    terms: tuple[str, ...]
+    values: FloatArray
+    correlated: bool
+
+
+@dataclass(frozen=True)
+class ModelColumns:
+    """Everything that a model is made of, complete, in raw units and the user's order of rows.
 
     Parameters
     ----------
     outcome : ndarray, shape (n_rows,)
-        The outcome.
-    columns : ndarray, shape (n_rows, p)
-        Fixed-effect columns.
-    random : ndarray, shape (n_rows, q)
-        Columns with random effects at the unit level, the intercept first.
-    order : CanonicalOrder
-        Where units and clusters start.
+    fixed : ndarray, shape (n_rows, p)
+    terms : tuple of str, length p
+    groups : tuple of Grouping
+        Levels, outermost first; none to two.
+    random : mapping of level to RandomColumns
+    times : ndarray, shape (n_rows,), or None
+        Time of each row, where residuals are AR(1) or the outcome is lagged.
     """
 
-    outcome: NDArray[np.float64]
-    columns: NDArray[np.float64]
-    random: NDArray[np.float64]
-    order: CanonicalOrder
+    outcome: FloatArray
+    fixed: FloatArray
+    terms: tuple[str, ...]
+    groups: tuple[Grouping, ...]
+    random: Mapping[str, RandomColumns]
+    times: FloatArray | None
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Labels of a study's levels, and which of them have random effects.
+    """Which levels have units with several rows, and so may have random effects.
 
     Parameters
     ----------
-    client, therapist : Grouping or None
-        As labelled by the user.
+    groups : tuple of Grouping
+        As the user named them, outermost first.
     n_rows : int
-        Number of rows.
-    slopes : tuple of str
-        Columns with random slopes.
     """
 
-    client: Grouping | None
-    therapist: Grouping | None
+    groups: tuple[Grouping, ...]
     n_rows: int
-    slopes: tuple[str, ...]
 
     @property
-    def repeated(self) -> bool:
-        """Whether some client has several rows."""
-        return self.client is not None and len(self.client) < self.n_rows
-
-    @property
-    def structure(self) -> RandomStructure:
-        """Random effects that these levels call for."""
-        therapist = None if self.therapist is None else "therapist"
-        if self.repeated:
-            return RandomStructure("client", therapist, self.slopes)
-        return RandomStructure(therapist, None, self.slopes)
-
-    @property
-    def unit(self) -> Grouping | None:
-        """The innermost level with random effects."""
-        return self.client if self.repeated else self.therapist
-
-    @property
-    def cluster(self) -> Grouping | None:
-        """The level above `unit` with random effects."""
-        return self.therapist if self.repeated else None
+    def grouped(self) -> tuple[Grouping, ...]:
+        """Levels of which some unit has several rows, outermost first."""
+        return tuple(grouping for grouping in self.groups if len(grouping) < self.n_rows)
 
     @property
     def innermost(self) -> str:
         """Name of the level of the rows."""
-        return "session" if self.repeated else "client"
+        return self.groups[-1].level if len(self.grouped) < len(self.groups) else "row"
 
     @property
-    def groupings(self) -> list[tuple[str, Grouping]]:
-        """Levels with random effects, outermost first."""
-        named = [("therapist", self.therapist), ("client", self.client if self.repeated else None)]
-        return [(name, grouping) for name, grouping in named if grouping is not None]
+    def unit(self) -> Grouping:
+        """The innermost level with several rows to a unit; if there is none, each row is a unit."""
+        if self.grouped:
+            return self.grouped[-1]
+        rows = np.arange(self.n_rows)
+        return self.groups[-1] if self.groups else Grouping("row", rows, rows)
+
+    @property
+    def cluster(self) -> Grouping | None:
+        """The level above `unit`."""
+        return self.grouped[0] if len(self.grouped) == 2 else None
 
     @property
     def counts(self) -> tuple[tuple[str, int], ...]:
         """Levels and their numbers of units, outermost first, the rows last."""
-        return (*((name, len(grouping)) for name, grouping in self.groupings), (self.innermost, self.n_rows))
+        return (*((each.level, len(each)) for each in self.grouped), (self.innermost, self.n_rows))
 
 
 @dataclass(frozen=True)
@@ -115,50 +118,68 @@ class NestedDesign:
 
     Parameters
     ----------
-    terms : tuple of str
-        Names of the fixed-effect columns.
+    columns : ModelColumns
+        What it was made from.
     levels : Levels
-        Labels and random structure.
-    term_levels : dict of term to level
-        Level at which each term varies.
+    structure : RandomStructure
     scaling : Scaling
         How to return to raw units.
-    effect_map : ndarray, shape (q, q)
-        T such that the unit's effects on the raw columns are ``T @ scaled``, the outcome's scale apart.
-    rows : ScaledRows
-        The scaled rows.
-    gram : GramDesign
-        Their cross-products.
-    cluster_level : str or None
-        Level of the top-level clusters; None if each unlabelled row is one.
-    cluster_labels : tuple
-        Labels of the top-level clusters in canonical order.
+    effect_maps : mapping of level to ndarray, shape (q, q)
+        T such that the level's effects on raw columns are ``T @ scaled``, the outcome's scale apart.
+    order : RowOrder
+        How the rows are sorted.
+    rows : WorkingRows
+        The scaled rows, sorted.
+    whole_gaps : bool
+        Whether all times between rows of a unit are whole numbers of `time_unit`, which residuals with a negative
+        autocorrelation need.
+    time_unit : float
+        Times in `rows` are multiples of this: the largest whole number that divides all, if it is odd, so that powers
+        keep their sign; otherwise the median. The autocorrelation then is one of usual distances.
     """
 
-    terms: tuple[str, ...]
+    columns: ModelColumns
     levels: Levels
-    term_levels: dict[str, str]
+    structure: RandomStructure
     scaling: Scaling
-    effect_map: NDArray[np.float64]
-    rows: ScaledRows
-    gram: GramDesign
-    cluster_level: str | None
-    cluster_labels: tuple
+    effect_maps: Mapping[str, FloatArray]
+    order: RowOrder
+    rows: WorkingRows
+    whole_gaps: bool
+    time_unit: float
+
+    def raw_autocorrelation(self, working: float | FloatArray) -> float | FloatArray:
+        """Return the autocorrelation one unit of the user's time apart, given that of `time_unit`."""
+        return np.sign(working) * np.abs(working) ** (1.0 / self.time_unit)
+
+    def working_autocorrelation(self, raw: float) -> float:
+        """Invert `raw_autocorrelation`."""
+        return float(np.sign(raw) * np.abs(raw) ** self.time_unit)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the fixed-effect columns."""
+        return self.columns.terms
+
+    @property
+    def cluster_level(self) -> Grouping:
+        """The outermost level: its units are independent of each other."""
+        return self.levels.cluster or self.levels.unit
+
+    @property
+    def cluster_labels(self) -> NDArray:
+        """Labels of the outermost level's units in sorted order."""
+        grouping = self.cluster_level
+        first = self.rows.cluster_row_starts[:-1]
+        return grouping.labels[self.order.take(grouping.codes)[first]]
 
 
-def nested_design(
-    outcome: ArrayLike | pd.Series,
-    fixed: pd.DataFrame,
-    client: ArrayLike | pd.Series | None,
-    therapist: ArrayLike | pd.Series | None,
-    slopes: Sequence[str],
-) -> NestedDesign:
+def nested_design(columns: ModelColumns) -> NestedDesign:
     """Check a design, sort its rows and scale it.
 
     Parameters
     ----------
-    outcome, fixed, client, therapist, slopes
-        See :func:`alliance_outcome.models.multilevel.fit_multilevel`.
+    columns : ModelColumns
 
     Returns
     -------
@@ -169,102 +190,185 @@ def nested_design(
     UnfittableModel
         If the design cannot be fitted; `RankDeficientDesign` if columns are collinear.
     """
-    values = checked_outcome(outcome, fixed)
-    columns = checked_columns(fixed, slopes)
-    terms = tuple(fixed.columns)
-    levels = Levels(
-        group(client, fixed.index, "client"),
-        group(therapist, fixed.index, "therapist"),
-        len(fixed),
-        tuple(slopes),
+    levels = Levels(columns.groups, len(columns.outcome))
+    structure = _structure(columns, levels)
+    _require_units(columns, levels, structure)
+    require_variation(columns.outcome)
+    require_full_rank(columns.fixed, columns.terms)
+    order = row_order(levels.unit, levels.cluster, columns.times)
+    intercept = columns.terms.index(INTERCEPT) if INTERCEPT in columns.terms else None
+    scaling, outcome, fixed = Scaling.of(columns.outcome, columns.fixed, intercept)
+    scaled = {effects.level: _random_columns(columns.random[effects.level]) for effects in structure.levels}
+    gaps, whole_gaps, time_unit = _gaps(columns.times, order)
+    rows = WorkingRows(
+        order.take(outcome),
+        order.take(fixed),
+        _sorted_random(structure.unit, scaled, order, columns),
+        _sorted_random(structure.cluster, scaled, order, columns),
+        order.unit_starts,
+        order.cluster_starts,
+        gaps,
     )
-    _require_units(levels, len(terms))
-    require_full_rank(columns, terms)
-    random = columns[:, [terms.index(term) for term in levels.structure.terms]]
-    require_residual_variation(values, columns, random, levels.unit.codes if levels.unit else None)
-
-    cluster_level, clusters = _top_level(levels, fixed.index)
-    order = canonical_order(
-        np.column_stack([values, columns]),
-        levels.unit.codes if levels.unit else clusters.codes,
-        levels.cluster.codes if levels.cluster else None,
-    )
-    values, columns = values[order.rows], columns[order.rows]
-    scaling = Scaling.of(values, columns, terms.index(INTERCEPT))
-    random, effect_map = _random_columns(levels.structure, columns, terms)
-    rows = ScaledRows(scaling.outcome(values), scaling.columns(columns), random, order)
-    return NestedDesign(
-        terms=terms,
-        levels=levels,
-        term_levels=_term_levels(levels, fixed),
-        scaling=scaling,
-        effect_map=effect_map,
-        rows=rows,
-        gram=GramDesign.of(rows.random, rows.columns, rows.outcome, order, scaling.intercept),
-        cluster_level=cluster_level,
-        cluster_labels=tuple(clusters.labels[order.cluster_codes]),
-    )
+    effect_maps = {level: effect_map for level, (_, effect_map) in scaled.items()}
+    return NestedDesign(columns, levels, structure, scaling, effect_maps, order, rows, whole_gaps, time_unit)
 
 
-def _top_level(levels: Levels, index: pd.Index) -> tuple[str | None, Grouping]:
-    """Top-level clusters; without random effects every client, or every unlabelled row, is one."""
-    if levels.groupings:
-        return levels.groupings[0]
-    if levels.client is not None:
-        return "client", levels.client
-    return None, Grouping(np.arange(len(index)), index.to_numpy(dtype=object))
+def _structure(columns: ModelColumns, levels: Levels) -> RandomStructure:
+    """Name the random effects of each level that can have some."""
+
+    def effects(grouping: Grouping | None) -> RandomEffects | None:
+        if grouping is None or grouping not in levels.grouped or grouping.level not in columns.random:
+            return None
+        own = columns.random[grouping.level]
+        return RandomEffects(grouping.level, own.terms, own.correlated) if own.terms else None
+
+    unit, cluster = effects(levels.unit), effects(levels.cluster)
+    return RandomStructure(unit, cluster)
 
 
-def _term_levels(levels: Levels, fixed: pd.DataFrame) -> dict[str, str]:
-    codes = [(name, grouping.codes) for name, grouping in levels.groupings]
-    return {
-        term: varying_level(fixed[term].to_numpy(dtype=float), codes, levels.innermost)
-        for term in fixed.columns
-    }
-
-
-def _require_units(levels: Levels, n_terms: int) -> None:
-    """Refuse designs with too few units to tell the variances apart.
-
-    Like lme4, demands more rows than a level has random effects.
-    """
-    if levels.n_rows <= n_terms:
+def _require_units(columns: ModelColumns, levels: Levels, structure: RandomStructure) -> None:
+    """Refuse designs with too few units to tell the variances apart."""
+    n_rows, n_terms = levels.n_rows, len(columns.terms)
+    if n_rows <= n_terms:
         raise UnfittableModel(
-            f"{levels.n_rows} rows cannot determine {n_terms} fixed effects and a residual variance"
+            f"{n_rows} rows cannot determine {n_terms} fixed effects and a residual variance"
         )
-    if levels.client is not None and levels.therapist is not None:
-        require_nested(levels.client, levels.therapist)
-    if levels.slopes and not levels.repeated:
-        raise UnfittableModel("random slopes need clients with several rows")
-    for name, grouping in levels.groupings:
+    if len(levels.groups) == 2:
+        require_nested(levels.groups[1], levels.groups[0])
+    _require_repeated_slopes(columns, levels)
+    for grouping in levels.grouped:
         if len(grouping) < 2:
-            raise UnfittableModel(f"there is only one {name}; leave that level out")
-    for (above, grouping), (below, count) in zip(levels.groupings, levels.counts[1:], strict=True):
-        if len(grouping) >= count:
+            raise UnfittableModel(f"there is only one {grouping.level}; leave that level out")
+    _require_separable(levels)
+    _require_more_rows_than_effects(levels, structure)
+
+
+def _require_repeated_slopes(columns: ModelColumns, levels: Levels) -> None:
+    for grouping in levels.groups:
+        terms = columns.random[grouping.level].terms if grouping.level in columns.random else ()
+        if grouping not in levels.grouped and any(term != INTERCEPT for term in terms):
+            raise UnfittableModel(f"random slopes need {grouping.level}s with several rows")
+
+
+def _require_separable(levels: Levels) -> None:
+    """Refuse levels whose units each hold one unit of the level below."""
+    for above, (below, count) in zip(levels.grouped, levels.counts[1:], strict=True):
+        if len(above) >= count:
             raise UnfittableModel(
-                f"every {above} has a single {below}, so that the two levels cannot be told apart"
+                f"every {above.level} has a single {below}, so that the two levels cannot be told apart"
             )
-    structure = levels.structure
-    if structure.correlated and structure.slopes and len(structure.terms) * len(levels.unit) >= levels.n_rows:
+    if levels.groups and not levels.grouped and len(levels.groups) == 2:
+        outer, inner = levels.groups
         raise UnfittableModel(
-            f"{levels.n_rows} rows cannot determine {len(structure.terms)} random effects for each of "
-            f"{len(levels.unit)} clients; leave out random slopes"
+            f"every {outer.level} has a single {inner.level}, so that the two levels cannot be told apart"
         )
 
 
-def _random_columns(
-    structure: RandomStructure, columns: NDArray[np.float64], terms: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _require_more_rows_than_effects(levels: Levels, structure: RandomStructure) -> None:
+    """Like lme4, demand more rows than a level has correlated random effects."""
+    for effects, grouping in ((structure.unit, levels.unit), (structure.cluster, levels.cluster)):
+        if effects is None or grouping is None or not effects.correlated or len(effects) < 2:
+            continue
+        if len(effects) * len(grouping) >= levels.n_rows:
+            raise UnfittableModel(
+                f"{levels.n_rows} rows cannot determine {len(effects)} random effects for each of "
+                f"{len(grouping)} {grouping.level}s; leave out random slopes"
+            )
+
+
+def _random_columns(own: RandomColumns) -> tuple[FloatArray, FloatArray]:
     """Return the columns with random effects, scaled, and the map that takes their effects back.
 
-    A full covariance matrix absorbs centring. Uncorrelated effects do not, so their columns are only scaled.
+    Beside a random intercept, a full covariance matrix absorbs centring. Uncorrelated effects do not, so their columns
+    are only scaled.
     """
-    raw = columns[:, [list(terms).index(term) for term in structure.terms]]
-    means = raw.mean(axis=0) if structure.correlated else np.zeros(raw.shape[1])
-    if raw.shape[1] == 0:
-        return raw, np.empty((0, 0))
-    means[0] = 0.0
-    sizes = np.sqrt(np.mean((raw - means) ** 2, axis=0))
+    values = own.values
+    means = np.zeros(values.shape[1])
+    intercept = own.terms.index(INTERCEPT) if INTERCEPT in own.terms else None
+    if own.correlated and intercept is not None:
+        means = values.mean(axis=0)
+        means[intercept] = 0.0
+    centred = values - means
+    sizes = np.sqrt(np.mean(centred**2, axis=0))
+    _require_varying(own, intercept)
     effect_map = np.diag(1.0 / sizes)
-    effect_map[0] -= means / sizes
-    return (raw - means) / sizes, effect_map
+    if intercept is not None:
+        effect_map[intercept] -= means / sizes
+    return centred / sizes, effect_map
+
+
+def _require_varying(own: RandomColumns, intercept: int | None) -> None:
+    """Refuse random slopes of columns that are zero or, beside a random intercept, never vary."""
+    deviations = own.values if intercept is None else own.values - own.values.mean(axis=0)
+    spread = np.sqrt(np.mean(deviations**2, axis=0))
+    empty = spread <= CONSTANT_TOLERANCE * np.abs(own.values).max(axis=0)
+    if intercept is not None:
+        empty[intercept] = False
+    if empty.any():
+        names = [term for term, is_empty in zip(own.terms, empty, strict=True) if is_empty]
+        raise UnfittableModel(
+            f"the random slope of {', '.join(names)} has a column that never varies; leave it out"
+        )
+
+
+def _sorted_random(
+    effects: RandomEffects | None,
+    scaled: Mapping[str, tuple[FloatArray, FloatArray]],
+    order: RowOrder,
+    columns: ModelColumns,
+) -> FloatArray:
+    if effects is None:
+        return np.empty((len(columns.outcome), 0))
+    return order.take(scaled[effects.level][0])
+
+
+def _gaps(times: FloatArray | None, order: RowOrder) -> tuple[FloatArray | None, bool, float]:
+    """Return the time since the unit's previous row, 0 for its first; whether all are whole; and in which unit.
+
+    Raises
+    ------
+    UnfittableModel
+        If two rows of a unit have the same time.
+    """
+    if times is None:
+        return None, True, 1.0
+    gaps = np.diff(order.take(times), prepend=np.nan)
+    gaps[order.unit_starts[:-1]] = 0.0
+    later = np.ones(len(gaps), dtype=bool)
+    later[order.unit_starts[:-1]] = False
+    ties = int(np.sum(later & (gaps <= 0.0)))
+    if ties:
+        raise UnfittableModel(f"{ties} rows have the time of another row of the same unit")
+    if not later.any():
+        return gaps, True, 1.0
+    if np.all(np.abs(gaps - np.round(gaps)) < WHOLE_TIME):
+        divisor = int(np.gcd.reduce(np.round(gaps[later]).astype(np.int64)))
+        if divisor % 2:
+            return np.round(gaps) / divisor, True, float(divisor)
+    unit = float(np.median(gaps[later]))
+    return gaps / unit, False, unit
+
+
+def term_positions(terms: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the positions of wanted terms.
+
+    Parameters
+    ----------
+    terms : sequence of str
+        All terms.
+    wanted : sequence of str
+        Some of them.
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    ValueError
+        If a wanted term is unknown.
+    """
+    unknown = [str(term) for term in wanted if term not in terms]
+    if unknown:
+        raise ValueError(f"the model has no terms {', '.join(unknown)}")
+    return [list(terms).index(term) for term in wanted]

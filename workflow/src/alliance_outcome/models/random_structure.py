@@ -1,8 +1,7 @@
 """Which random effects a model has, and how their variances are written as parameters.
 
-Variances are ratios to the residual variance. The parameters are relative standard deviations (a Cholesky
-factor where client effects are correlated), unbounded: a sign is immaterial, so that an optimiser meets no
-wall at zero.
+Variances are ratios to the residual variance. The parameters are the entries of a factor Λ with Ψ = ΛΛ': its lower
+triangle where effects are correlated, its diagonal (relative standard deviations) where they are not.
 """
 
 from __future__ import annotations
@@ -12,113 +11,106 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance_outcome.models.design_checks import INTERCEPT
+FloatArray = NDArray[np.float64]
 
-#: A relative variance (an eigenvalue of a relative covariance matrix) below this is taken for zero: a random
-#: effect with a thousandth of the residual's standard deviation shifts the variance of a mean of 50 sessions
-#: by 0.005 %.
+#: A relative variance (an eigenvalue of a relative covariance matrix) below this is taken for zero, if the likelihood
+#: does not mind: a random effect with a thousandth of the residual's standard deviation shifts the variance of a mean
+#: of 50 sessions by 0.005 %.
 ZERO_VARIANCE = 1e-6
 
 #: Eigenvalues below this fraction of the largest are zeros with rounding error.
 ROUNDING = 1e-12
 
-#: Where correlation is lost; said in every fit that it concerns.
-UNCORRELATED_REASON = "statsmodels MixedLM cannot correlate client slopes beside a therapist level"
+
+@dataclass(frozen=True)
+class RandomEffects:
+    """Random effects of the units of one level.
+
+    Parameters
+    ----------
+    level : str
+        Name of the level.
+    terms : tuple of str
+        Terms whose coefficients vary between units.
+    correlated : bool
+        Whether their covariance matrix is unstructured; otherwise it is diagonal.
+    """
+
+    level: str
+    terms: tuple[str, ...]
+    correlated: bool = True
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    @property
+    def positions(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of the free entries of Λ."""
+        if self.correlated:
+            return np.tril_indices(len(self))
+        return np.diag_indices(len(self))
+
+    @property
+    def components(self) -> tuple[FloatArray, ...]:
+        """Symmetric matrices E, each (q, q): Ψ is a sum of free parameters times E."""
+        found = []
+        for row, column in zip(*self.positions, strict=True):
+            matrix = np.zeros((len(self), len(self)))
+            matrix[row, column] = matrix[column, row] = 1.0
+            found.append(matrix)
+        return tuple(found)
+
+    def unpack(self, parameters: FloatArray) -> FloatArray:
+        """Return Ψ, shape (q, q), of parameters in the order of `positions`."""
+        factor = np.zeros((len(self), len(self)))
+        factor[self.positions] = parameters
+        return factor @ factor.T
+
+    def pack(self, covariance: FloatArray) -> FloatArray:
+        """Return the parameters of Ψ, shape (q, q); inverse of `unpack` up to signs of columns."""
+        if self.correlated:
+            return semidefinite_cholesky(covariance)[self.positions]
+        return np.sqrt(np.diag(covariance))
+
+    def describe(self) -> str:
+        """Say in words what varies between the units of the level."""
+        slopes = [term for term in self.terms if term != "Intercept"]
+        named = f"random slope{'s' if len(slopes) > 1 else ''} of {', '.join(slopes)}"
+        if len(slopes) == len(self.terms):
+            effects = f"{named}, no random intercept"
+        else:
+            effects = f"random intercept and {named}" if slopes else "random intercept"
+        if len(self.terms) < 2:
+            return f"{self.level}: {effects}"
+        return f"{self.level}: {effects}, {'correlated' if self.correlated else 'uncorrelated'}"
 
 
 @dataclass(frozen=True)
 class RandomStructure:
-    """Random effects of a nested model.
+    """Random effects of a model.
 
     Parameters
     ----------
-    unit : str or None
-        Level of the innermost random effects: ``client``; ``therapist`` with one row per client; None for
-        ordinary least squares.
-    cluster : str or None
-        Level above it that has a random intercept: ``therapist`` or None.
-    slopes : tuple of str
-        Columns with random slopes at the unit level.
+    unit : RandomEffects or None
+        Those of the innermost level that has any; None for ordinary least squares.
+    cluster : RandomEffects or None
+        Those of the level above it.
     """
 
-    unit: str | None
-    cluster: str | None
-    slopes: tuple[str, ...]
+    unit: RandomEffects | None
+    cluster: RandomEffects | None = None
 
     @property
-    def terms(self) -> tuple[str, ...]:
-        """Terms with random effects at the unit level."""
-        return () if self.unit is None else (INTERCEPT, *self.slopes)
-
-    @property
-    def correlated(self) -> bool:
-        """Whether the unit's effects have a full covariance matrix."""
-        return self.cluster is None
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of variance parameters, the residual variance not counted."""
-        q = len(self.terms)
-        return q * (q + 1) // 2 if self.correlated else q + 1
-
-    def unpack(self, parameters: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Return the factor Λ, shape (q, q), of the unit's relative covariance, and the cluster's ratio.
-
-        Parameters
-        ----------
-        parameters : ndarray, shape (n_parameters,)
-            The cluster's relative standard deviation first, if there is a cluster level; then relative
-            standard deviations, or the rows of the lower triangle of Λ.
-        """
-        q = len(self.terms)
-        if not self.correlated:
-            return np.diag(parameters[1:]), float(parameters[0] ** 2)
-        factor = np.zeros((q, q))
-        factor[np.tril_indices(q)] = parameters
-        return factor, 0.0
-
-    def pack(self, covariance: NDArray[np.float64], cluster_variance: float) -> NDArray[np.float64]:
-        """Return the parameters, shape (n_parameters,), of variance ratios; inverse of `unpack`."""
-        if not self.correlated:
-            return np.sqrt(np.concatenate([[cluster_variance], np.diag(covariance)]))
-        return semidefinite_cholesky(covariance)[np.tril_indices(len(self.terms))]
-
-    def chain(
-        self, parameters: NDArray[np.float64], unit_gradient: NDArray[np.float64], cluster_gradient: float
-    ) -> NDArray[np.float64]:
-        """Turn derivatives with respect to variance ratios into derivatives with respect to the parameters.
-
-        Parameters
-        ----------
-        parameters : ndarray, shape (n_parameters,)
-        unit_gradient : ndarray, shape (q, q)
-        cluster_gradient : float
-            See :class:`alliance_outcome.models.gls.Gradient`.
-
-        Returns
-        -------
-        ndarray, shape (n_parameters,)
-        """
-        factor, _ = self.unpack(parameters)
-        factor_gradient = 2.0 * unit_gradient @ factor
-        if not self.correlated:
-            return np.concatenate([[2.0 * parameters[0] * cluster_gradient], np.diag(factor_gradient)])
-        return factor_gradient[np.tril_indices(len(self.terms))]
+    def levels(self) -> tuple[RandomEffects, ...]:
+        """Levels with random effects, outermost first, as their parameters are ordered."""
+        return tuple(effects for effects in (self.cluster, self.unit) if effects is not None)
 
     def describe(self) -> str:
         """Say in words which random effects the model has."""
-        if self.unit is None:
-            return "no random effects: one row per client and no therapist level (ordinary least squares)"
-        nested = f"{self.unit} (nested in {self.cluster})" if self.cluster else self.unit
-        effects = "random intercept"
-        if self.slopes:
-            relation = "correlated" if self.correlated else f"uncorrelated ({UNCORRELATED_REASON})"
-            effects = f"random intercept and random slopes of {', '.join(self.slopes)}, {relation}"
-        above = f"{self.cluster}: random intercept; " if self.cluster else ""
-        return f"{above}{nested}: {effects}"
+        return "; ".join(effects.describe() for effects in self.levels) or "no random effects"
 
 
-def semidefinite_cholesky(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+def semidefinite_cholesky(covariance: FloatArray) -> FloatArray:
     """Return a lower-triangular factor of a covariance matrix that may be singular.
 
     Parameters
@@ -128,36 +120,42 @@ def semidefinite_cholesky(covariance: NDArray[np.float64]) -> NDArray[np.float64
     Returns
     -------
     ndarray, shape (q, q)
-        L with ``L @ L.T`` equal to `covariance`, negative eigenvalues (rounding) set to zero.
+        L with ``L @ L.T`` equal to `covariance`, negative eigenvalues (rounding) set to zero; no negative number on its
+        diagonal.
     """
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    return np.linalg.qr(root.T, mode="r").T
+    triangle = np.linalg.qr(root.T, mode="r").T
+    return triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
 
 
-def without_tiny_variances(covariance: NDArray[np.float64], correlated: bool) -> NDArray[np.float64]:
+def without_tiny_variances(covariance: FloatArray, correlated: bool) -> FloatArray:
     """Set relative variances below `ZERO_VARIANCE` to exactly zero.
 
     Parameters
     ----------
     covariance : ndarray, shape (q, q)
-        Relative covariance matrix of the unit's effects.
+        Relative covariance matrix.
     correlated : bool
         If true, also directions (eigenvectors) of tiny variance are removed.
 
     Returns
     -------
     ndarray, shape (q, q)
+        `covariance` itself, if there is nothing to set to zero.
     """
     kept = np.diag(covariance) >= ZERO_VARIANCE
-    covariance = np.where(kept[:, None] & kept[None, :], covariance, 0.0)
+    if not kept.all():
+        covariance = np.where(kept[:, None] & kept[None, :], covariance, 0.0)
     if not correlated:
         return covariance
     values, vectors = np.linalg.eigh(covariance)
+    if values.min(initial=np.inf) >= ZERO_VARIANCE:
+        return covariance
     return (vectors * np.where(values < ZERO_VARIANCE, 0.0, values)) @ vectors.T
 
 
-def null_space(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+def null_space(covariance: FloatArray) -> FloatArray:
     """Return an orthonormal basis of the directions without variance.
 
     Parameters
@@ -170,4 +168,4 @@ def null_space(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     ndarray, shape (q, q - rank)
     """
     values, vectors = np.linalg.eigh(covariance)
-    return vectors[:, values <= ROUNDING * values.max()]
+    return vectors[:, values <= ROUNDING * max(values.max(initial=0.0), ROUNDING)]

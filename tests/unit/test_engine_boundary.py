@@ -1,0 +1,231 @@
+"""Variances of zero, correlations of one, therapists with one client, clients with one session, nothing left over."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from engine_example import LEVELS, MODELS, dense, fit, model, standard_errors_apart, study
+
+from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.multilevel_result import MultilevelResult
+
+#: A fit on the boundary and the smaller model's are two optimisations of one likelihood.
+SAME_MAXIMUM = 1e-7
+
+
+@cache
+def no_therapists() -> tuple[MultilevelResult, MultilevelResult, pd.DataFrame]:
+    """Return a fit whose therapist variance is zero, the fit without therapists, and the data."""
+    data = study(12, therapist_sd=0.0)
+    arguments = {"formula": "y ~ x + z", "random": {"client": "1 + x"}}
+    smaller = fit(data=data, groups=["client"], **arguments)
+    arguments["random"] = {"client": "1 + x", "therapist": "1"}
+    return fit(data=data, **arguments), smaller, data
+
+
+def test_a_variance_of_zero_is_flagged_and_is_a_maximum() -> None:
+    result, _, data = no_therapists()
+    assert result.singular == ("therapist:Intercept",)
+    assert result.converged
+    # It is one by the dense model too: the log-likelihood falls with the variance.
+    at_zero = dense(result, data)
+    slope = result.maximum.at.cluster_slope[0, 0]
+    assert slope > 0.0
+    assert at_zero.log_likelihood(reml=True) == pytest.approx(result.llf, abs=1e-8)
+
+
+def test_a_variance_of_zero_is_exactly_zero() -> None:
+    result, _, _ = no_therapists()
+    assert result.random_covariance("therapist").to_numpy() == 0.0
+    assert np.all(result.random_effects("therapist")["estimate"] == 0.0)
+
+
+def test_a_variance_of_zero_leaves_the_smaller_model() -> None:
+    result, smaller, data = no_therapists()
+    assert standard_errors_apart(smaller, result) < SAME_MAXIMUM
+    assert result.llf == pytest.approx(smaller.llf, abs=1e-9)
+    assert result.fittedvalues.to_numpy() == pytest.approx(smaller.fittedvalues, abs=1e-6)
+    assert result.predict(data).to_numpy() == pytest.approx(smaller.predict(data), abs=1e-6)
+
+
+@pytest.mark.parametrize("df", ["satterthwaite", "kenward-roger"])
+def test_a_variance_of_zero_leaves_the_degrees_of_freedom_of_the_smaller_model(df: str) -> None:
+    result, smaller, _ = no_therapists()
+    for term in result.params.index:
+        ours, theirs = result.contrast(term, df), smaller.contrast(term, df)
+        assert ours.df == pytest.approx(theirs.df, rel=1e-5)
+        assert ours.std_error == pytest.approx(theirs.std_error, rel=1e-6)
+
+
+def test_a_variance_of_zero_leaves_the_robust_errors_of_therapists_at_hand() -> None:
+    # Its working model is the smaller one, clustered by therapist: units of a cluster are uncorrelated, not ignored.
+    result, smaller, _ = no_therapists()
+    assert result.cluster_robust().n_clusters == 8
+    assert not np.allclose(result.cluster_robust().bse, smaller.cluster_robust().bse, rtol=0.01)
+
+
+@cache
+def perfectly_correlated() -> tuple[MultilevelResult, pd.DataFrame]:
+    """Return a fit whose intercepts and slopes have correlation one."""
+    data = study(2, clients=[4] * 6, sessions=[5], slope_sd=0.0)
+    data["y"] += 0.3 * data["x"] * data.groupby("client")["y"].transform("mean")
+    return fit("y ~ x + z", data, groups=["client"], random={"client": "1 + x"}), data
+
+
+def test_a_correlation_of_one_is_flagged_and_is_a_maximum() -> None:
+    result, data = perfectly_correlated()
+    assert result.singular == ("client:covariance",)
+    assert result.converged
+    correlation = result.variance_components.set_index("kind").loc["covariance", "sd_or_correlation"]
+    assert abs(correlation) == pytest.approx(1.0, abs=1e-6)
+    assert dense(result, data).log_likelihood(reml=True) == pytest.approx(result.llf, abs=1e-8)
+
+
+def test_a_correlation_of_one_has_finite_degrees_of_freedom_and_intervals_of_fixed_effects() -> None:
+    result, _ = perfectly_correlated()
+    for df in ("satterthwaite", "kenward-roger"):
+        assert np.isfinite([result.contrast(term, df).df for term in result.params.index]).all()
+    assert np.isfinite(result.confint().loc[result.params.index]).all(axis=None)
+
+
+def test_no_variance_at_all_is_least_squares() -> None:
+    data = study(1, therapist_sd=0.0, client_sd=0.0, slope_sd=0.0)
+    # Residuals that alternate in sign are more alike between clients than within them.
+    data["y"] = data["x"] + np.where(np.arange(len(data)) % 2, 1.0, -1.0)
+    result, plain = fit("y ~ x + z", data), fit("y ~ x + z", data, groups=())
+    assert result.singular == ("therapist:Intercept", "client:Intercept")
+    assert standard_errors_apart(plain, result) < 1e-9
+    assert result.llf == pytest.approx(plain.llf, abs=1e-9)
+    for df in ("satterthwaite", "kenward-roger"):
+        assert result.contrast("x", df).df == pytest.approx(len(data) - 3)
+
+
+def test_least_squares_by_its_own_formulas() -> None:
+    data = study()
+    result = fit("y ~ x + z", data, groups=())
+    columns = np.column_stack([np.ones(len(data)), data["x"], data["z"]])
+    coefficients, squares, _, _ = np.linalg.lstsq(columns, data["y"])
+    variance = squares[0] / (len(data) - 3)
+    assert result.params.to_numpy() == pytest.approx(coefficients, rel=1e-12)
+    assert result.scale == pytest.approx(variance, rel=1e-12)
+    assert result.cov_params().to_numpy() == pytest.approx(variance * np.linalg.inv(columns.T @ columns), rel=1e-10)
+    assert result.contrast("x").df == pytest.approx(len(data) - 3)
+    # Maximum likelihood divides by the number of rows, and its degrees of freedom are that many.
+    full = result.refit(reml=False)
+    assert full.scale == pytest.approx(squares[0] / len(data), rel=1e-12)
+    assert full.contrast("x").df == pytest.approx(len(data))
+
+
+STARTS = {
+    "client_slope": [[0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.5, 0.0]],
+    "independent_slope": [[0.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.7]],
+    "autoregressive": [[0.0, 0.0, 0.0]],
+    "therapist_alone": [[0.0, 0.0, 0.0]],
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_the_optimiser_does_not_stick_at_a_variance_of_zero(name: str) -> None:
+    # Every start is a point where the slope by some standard deviation vanishes although the likelihood rises with it.
+    made = model(data=study(5), **MODELS[name])
+    likelihood = made.likelihood(reml=True)
+    best = likelihood.maximise()
+    assert not made.fit().singular
+    for start in map(np.array, STARTS[name]):
+        assert not likelihood.judge(start).converged
+        found = likelihood.maximise(start)
+        assert found.converged
+        assert found.at.deviance == pytest.approx(best.at.deviance, abs=1e-9)
+
+
+def test_an_autocorrelation_of_zero_in_continuous_time_is_flagged() -> None:
+    # Residuals that alternate call for a negative autocorrelation, which continuous time does not know.
+    data = study(3, sessions=[8])
+    alternating = np.where(data.groupby("client").cumcount() % 2, 1.0, -1.0)
+    table = data.assign(y=data["y"] + 2.0 * alternating)
+    result = fit("y ~ x + z", table, groups=["client"], residual="ar1", time="week")
+    independent = fit("y ~ x + z", table, groups=["client"])
+    assert result.ar1 == pytest.approx(0.0, abs=1e-5)
+    assert standard_errors_apart(independent, result) < 1e-5
+    assert "residual:ar1" in result.singular
+    assert np.isnan(result.confint().loc["ar1", ["ci_low", "ci_high"]].to_numpy(dtype=float)).all()
+
+
+def test_therapists_with_one_client_and_clients_with_one_session() -> None:
+    data = study(3, clients=(1, 1, 1, 4, 2, 1, 3, 1), sessions=(1, 4, 1, 6, 3))
+    result = fit("y ~ x + z", data)
+    assert result.converged
+    assert result.n_units == {"therapist": 8, "client": 14}
+    reference = dense(result, data)
+    assert result.params.to_numpy() == pytest.approx(reference.coefficients, rel=1e-9)
+    assert result.llf == pytest.approx(reference.log_likelihood(reml=True), abs=1e-9)
+    assert np.isfinite(result.cluster_robust(level="therapist").bse).all()
+
+
+def test_with_one_row_per_client_clients_are_the_rows() -> None:
+    data = study(2, clients=[6] * 8, sessions=[1])
+    three, two = fit("y ~ x + z", data), fit("y ~ x + z", data, groups=["therapist"])
+    assert three.params.equals(two.params)
+    assert three.llf == two.llf
+    assert list(three.variance_components["level"]) == ["therapist", "residual"]
+    assert three.n_units == {"therapist": 8, "client": 48}
+    assert list(three.icc()["level"]) == ["therapist"]
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "message"),
+    [
+        (study(clients=[3]), {}, "only one therapist; leave that level out"),
+        (study(clients=[1] * 9), {}, "every therapist has a single client"),
+        (study(clients=[1] * 9, sessions=[1]), {}, "every therapist has a single client"),
+        (study(sessions=[1]), {"random": {"client": "1 + x"}}, "random slopes need clients with several rows"),
+        (study(sessions=[2]), {"random": {"client": "1 + x"}}, "leave out random slopes"),
+        (study(sessions=[1]), {"residual": "ar1", "time": "session"}, "AR.1. residuals need clients with several"),
+        (study(), {"groups": [], "residual": "ar1", "time": "session"}, "AR.1. residuals need"),
+        (study().assign(session=1.0), {"residual": "ar1", "time": "session"}, "have the time of another row"),
+        (study().assign(therapist=np.arange(176) % 5), {}, "clients must be nested in therapists"),
+        (study().assign(y=3.0), {}, "outcome does not vary"),
+        (study()[:3], {"groups": ["client"]}, "3 rows cannot determine 3 fixed effects"),
+    ],
+)
+def test_designs_that_cannot_be_fitted_are_refused(data: pd.DataFrame, arguments: dict, message: str) -> None:
+    with pytest.raises(UnfittableModel, match=message) as caught:
+        fit("y ~ x + z", data, **arguments)
+    assert not any(label in str(caught.value).split() for level in LEVELS for label in data[level].astype(str))
+
+
+def coefficients_of_each_client(data: pd.DataFrame) -> pd.Series:
+    rng = np.random.default_rng(8)
+    clients = data["client"].unique()
+    own = pd.DataFrame(rng.normal(size=(len(clients), 2)), clients)
+    return own[0].loc[data["client"]].to_numpy() + own[1].loc[data["client"]].to_numpy() * data["x"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "arguments"),
+    [
+        (lambda data: 1.0 + 2.0 * data["x"], {"groups": []}),
+        (lambda data: 1.0 + 2.0 * data["x"], {}),
+        (lambda data: data["x"] + data["client"].str[1:].astype(float), {}),
+        (coefficients_of_each_client, {"random": {"client": "1 + x"}}),
+        (coefficients_of_each_client, {"random": {"client": "1 + x", "therapist": "1"}}),
+    ],
+    ids=["fixed", "fixed beside random", "intercepts", "slopes", "slopes beside therapists"],
+)
+def test_an_outcome_that_is_reproduced_exactly_is_refused(outcome, arguments: dict) -> None:
+    data = study()
+    with pytest.raises(UnfittableModel, match="reproduced exactly"):
+        fit("y ~ x + z", data.assign(y=outcome(data)), **arguments)
+
+
+def test_an_outcome_that_is_nearly_reproduced_is_fitted() -> None:
+    data = study()
+    rng = np.random.default_rng(3)
+    noise = 1e-2 * rng.normal(size=len(data))
+    result = fit("y ~ x + z", data.assign(y=coefficients_of_each_client(data) + noise), random={"client": "1 + x"})
+    assert result.converged
+    # 32 clients of 5.5 sessions leave 110 degrees of freedom: the estimate is within 30 % but once in 10,000 times.
+    assert np.sqrt(result.scale) == pytest.approx(1e-2, rel=0.3)

@@ -1,0 +1,95 @@
+"""A multilevel result as text, the way R and statsmodels users are used to reading it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from alliance_outcome.models.multilevel_result import MultilevelResult
+
+WIDTH = 88
+
+
+class Summary:
+    """Text of a result; prints as it is.
+
+    Parameters
+    ----------
+    text : str
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def summarise(result: MultilevelResult, df: str) -> Summary:
+    """Describe a fit.
+
+    Parameters
+    ----------
+    result : MultilevelResult
+    df : {'satterthwaite', 'kenward-roger', 'normal'}
+        Degrees of freedom of the fixed effects.
+
+    Returns
+    -------
+    Summary
+    """
+    method = "restricted maximum likelihood (REML)" if result.reml else "maximum likelihood"
+    counts = [f"{number:,} {level}s" for level, number in result.n_units.items()]
+    lines = [
+        "Linear multilevel model".center(WIDTH).rstrip(),
+        "=" * WIDTH,
+        f"Fitted by {method}; converged: {'yes' if result.converged else 'NO'}",
+        f"Rows: {result.n_rows:,}"
+        + (f" ({result.n_dropped:,} dropped, incomplete)" if result.n_dropped else ""),
+        *([f"Units: {', '.join(counts)}"] if counts else []),
+        f"Log-likelihood {result.llf:.4f}   AIC {result.aic:.2f}   BIC {result.bic:.2f}",
+        "-" * WIDTH,
+        f"Random effects ({result.structure_in_words()})",
+        _components(result),
+        "-" * WIDTH,
+        f"Fixed effects (degrees of freedom: {df})",
+        _coefficients(result, df),
+        "=" * WIDTH,
+    ]
+    if result.ar1 is not None:
+        lines.insert(-1, f"Autocorrelation of residuals (AR1): {result.ar1:.4f}")
+    if result.singular:
+        lines.append(f"On the boundary: {', '.join(result.singular)}")
+    if result.lagged_outcome is not None:
+        lines.append(
+            f"{result.lagged_outcome} is an earlier outcome: standard errors come from the whole observed information"
+        )
+    return Summary("\n".join(lines))
+
+
+def _components(result: MultilevelResult) -> str:
+    table = result.variance_components.copy()
+    table["term"] = table["term"].where(table["kind"] == "variance", table["term"] + ", " + table["term2"])
+    shown = table[["level", "term", "kind", "value", "sd_or_correlation"]]
+    return shown.to_string(index=False, float_format=lambda value: f"{value:.4g}")
+
+
+def _coefficients(result: MultilevelResult, df: str) -> str:
+    rows = {}
+    for term in result.params.index:
+        single = result.contrast(term, df=df)
+        rows[term] = {
+            "estimate": f"{single.estimate:.4f}",
+            "std_error": f"{single.std_error:.4f}",
+            "df": f"{single.df:.1f}",
+            "t": f"{single.statistic:.3f}",
+            "p": f"{single.p_value:.4g}",
+            "95% low": f"{single.ci_low:.4f}",
+            "high": f"{single.ci_high:.4f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").to_string()
