@@ -18,7 +18,7 @@ def ask(beta_client, beta_therapist, low, high, *, rope=None, failed=(), status=
         "status": status,
         "reason": reason,
         "model": "hybrid_three_level",
-        "engine": "mixedlm",
+        "engine": "multilevel",
         "level": "within_client",
         "row_id": "d",
     }

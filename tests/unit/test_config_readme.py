@@ -30,6 +30,7 @@ TEXT = (REPOSITORY / "config/README.md").read_text(encoding="utf-8")
 MODELS: dict[str, type[BaseModel]] = {
     "`config.yaml`": settings.RunSettings,
     "`sampler`": settings.SamplerSettings,
+    "`bootstrap`": settings.BootstrapSettings,
     "The study file": settings.StudySettings,
     "Files": settings.FileSettings,
     "Columns": settings.ColumnSettings,

@@ -1,4 +1,4 @@
-"""The split into levels, the standard deviation of each level, and its jackknife."""
+"""The split into levels, the standard deviation of each level, and its resampling."""
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,9 @@ from alliance_outcome.design.levels import (
     BETWEEN_CLIENT_POOLED,
     BETWEEN_THERAPIST,
     WITHIN_CLIENT,
-    jackknife_level_sds,
     level_column,
     level_sd,
+    resampled_level_sds,
     scales_frame,
     split_levels,
 )
@@ -84,20 +84,64 @@ def test_no_degrees_of_freedom_give_no_standard_deviation(rows):
     assert np.isnan(level_sd(split, "alliance_client", WITHIN_CLIENT))
 
 
+def draw_again(rows, cluster, draws):
+    """Write a sample of clusters out: each copy of a cluster, its therapists and its clients are new units."""
+    parts = []
+    for label, count in draws.items():
+        own = rows[rows[cluster] == label]
+        for copy in range(count):
+            renamed = {unit: own[unit] + f"-{copy}" for unit in ("therapist", "client")}
+            parts.append(own.assign(**renamed))
+    return pd.concat(parts, ignore_index=True)
+
+
 @pytest.mark.parametrize(
     ("level", "cluster"),
     [
         *[(level, "therapist") for level in LEVELS],
         (WITHIN_CLIENT, "client"),
         (BETWEEN_CLIENT_POOLED, "client"),
+        (BETWEEN_CLIENT_POOLED, "therapist"),
     ],
 )
-def test_jackknife_equals_splitting_again_without_the_cluster(many_rows, level, cluster):
+def test_resampling_equals_splitting_each_sample_again(many_rows, level, cluster):
     split = split_levels(many_rows, ["alliance_client"])
-    found = jackknife_level_sds(split, "alliance_client", level, cluster)
-    for label in sorted(many_rows[cluster].unique()):
-        again = split_levels(many_rows[many_rows[cluster] != label], ["alliance_client"])
-        assert found[label] == pytest.approx(level_sd(again, "alliance_client", level), rel=1e-12)
+    labels = np.array(sorted(many_rows[cluster].unique()))[::-1]
+    clusters = pd.Series(pd.Index(labels).get_indexer(many_rows[cluster]))
+    generator = np.random.default_rng(4)
+    draws = generator.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), size=5)
+    found = resampled_level_sds(split, "alliance_client", level, clusters, draws)
+    for sds, drawn in zip(found, draws, strict=True):
+        again = draw_again(many_rows, cluster, dict(zip(labels, drawn, strict=True)))
+        expected = level_sd(split_levels(again, ["alliance_client"]), "alliance_client", level)
+        assert sds == pytest.approx(expected, rel=1e-12)
+
+
+def test_every_cluster_once_gives_the_standard_deviation_itself(many_rows):
+    split = split_levels(many_rows, ["alliance_client"])
+    clusters = pd.Series(pd.factorize(many_rows["therapist"])[0])
+    once = np.ones((1, 7), dtype=int)
+    for level in LEVELS:
+        (found,) = resampled_level_sds(split, "alliance_client", level, clusters, once)
+        assert found == pytest.approx(level_sd(split, "alliance_client", level), rel=1e-12)
+
+
+def test_a_sample_of_one_therapist_over_and_over_has_no_spread_between_therapists(many_rows):
+    split = split_levels(many_rows, ["alliance_client"])
+    clusters = pd.Series(pd.factorize(many_rows["therapist"])[0])
+    draws = np.zeros((1, 7), dtype=int)
+    draws[0, 3] = 7
+    (found,) = resampled_level_sds(split, "alliance_client", BETWEEN_THERAPIST, clusters, draws)
+    assert found == pytest.approx(0.0, abs=1e-7)
+
+
+def test_a_sample_without_degrees_of_freedom_has_no_standard_deviation(rows):
+    split = split_levels(rows, ["alliance_client"])
+    clusters = pd.Series(pd.factorize(rows["client"])[0])
+    draws = np.array([[0, 3, 0], [1, 1, 1]])
+    found = resampled_level_sds(split, "alliance_client", WITHIN_CLIENT, clusters, draws)
+    assert np.isnan(found[0])
+    assert np.isfinite(found[1])
 
 
 def test_split_does_not_depend_on_row_order(many_rows):

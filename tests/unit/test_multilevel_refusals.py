@@ -1,4 +1,4 @@
-"""What `fit_multilevel` refuses, and that its messages hold no participant's label."""
+"""What the engine refuses of the structures that the pipeline fits, and that its messages hold no label."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ import pandas as pd
 import pytest
 
 from alliance_outcome.errors import AllianceOutcomeError
-from alliance_outcome.models import multilevel
-from alliance_outcome.models.multilevel import (
-    RankDeficientDesign,
-    UnfittableModel,
-    fit_multilevel,
-    jackknife_covariance,
-)
+from alliance_outcome.models.design_checks import RankDeficientDesign, UnfittableModel
+from alliance_outcome.models.multilevel import MultilevelModel
+from alliance_outcome.models.nested_likelihood import NestedLikelihood
 
 
 class Study:
-    """Arguments of `fit_multilevel` for 6 therapists, 24 clients and 96 sessions, to be spoilt by a test."""
+    """Arguments of `MultilevelModel` for 6 therapists, 24 clients and 96 sessions, to be spoilt by a test."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(9)
@@ -33,9 +29,10 @@ class Study:
         self.slopes: tuple[str, ...] = ()
 
     def fit(self):
-        return fit_multilevel(
-            self.outcome, self.fixed, client=self.client, therapist=self.therapist, slopes=self.slopes
-        )
+        labels = {"therapist": self.therapist, "client": self.client}
+        groups = {level: values for level, values in labels.items() if values is not None}
+        random = {level: ["Intercept", *(self.slopes if level == "client" else ())] for level in groups}
+        return MultilevelModel(self.outcome, self.fixed, groups=groups, random=random).fit()
 
 
 def missing_outcome(study: Study) -> None:
@@ -70,16 +67,12 @@ def repeated_column(study: Study) -> None:
     study.fixed.columns = ["Intercept", "alliance", "alliance"]
 
 
-def no_intercept(study: Study) -> None:
-    study.fixed = study.fixed.drop(columns="Intercept")
-
-
 def wrong_intercept(study: Study) -> None:
     study.fixed.loc[0, "Intercept"] = 2.0
 
 
 def unknown_slope(study: Study) -> None:
-    study.slopes = ("alliance", "Intercept", "mood")
+    study.slopes = ("alliance", "mood")
 
 
 def repeated_slope(study: Study) -> None:
@@ -103,12 +96,8 @@ def one_client_per_therapist(study: Study) -> None:
     study.therapist = study.client
 
 
-def one_row_per_therapist(study: Study) -> None:
-    study.client, study.therapist = None, pd.Series(np.arange(96))
-
-
 def slopes_without_sessions(study: Study) -> None:
-    study.client, study.slopes = None, ("alliance",)
+    study.client, study.slopes = pd.Series(np.arange(96)), ("alliance",)
 
 
 def too_few_rows(study: Study) -> None:
@@ -145,15 +134,13 @@ REFUSALS = {
     short_outcome: r"shape \(95,\)",
     short_therapist: "95 therapist labels for 96 rows",
     repeated_column: "same name",
-    no_intercept: "lack Intercept",
     wrong_intercept: "must hold ones",
-    unknown_slope: "not usable: Intercept, mood",
-    repeated_slope: "must be different",
+    unknown_slope: "not usable: mood",
+    repeated_slope: "must be of different",
     client_of_two_therapists: "2 clients appear with more than one therapist",
     one_therapist: "only one therapist",
     one_client: "only one client",
     one_client_per_therapist: "every therapist has a single client",
-    one_row_per_therapist: "every therapist has a single client",
     slopes_without_sessions: "several rows",
     too_few_rows: "3 rows cannot determine 3 fixed effects",
     too_many_random_effects: "5 random effects for each of 24 clients",
@@ -185,7 +172,7 @@ def test_a_numerical_breakdown_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> 
     def break_down(*_: object) -> None:
         raise np.linalg.LinAlgError
 
-    monkeypatch.setattr(multilevel, "estimate", break_down)
+    monkeypatch.setattr(NestedLikelihood, "maximise", break_down)
     with pytest.raises(UnfittableModel, match="no residual variance is left"):
         Study().fit()
 
@@ -217,27 +204,10 @@ def test_more_columns_than_independent_rows_is_rank_deficient() -> None:
     fixed.insert(0, "Intercept", 1.0)
     fixed.iloc[3:] = fixed.iloc[:3].to_numpy()
     with pytest.raises(RankDeficientDesign):
-        fit_multilevel(rng.normal(size=6), fixed)
+        MultilevelModel(rng.normal(size=6), fixed)
 
 
 def test_a_year_is_not_collinear_with_the_intercept() -> None:
     study = Study()
     study.fixed["year"] = 2000.0 + np.random.default_rng(2).integers(0, 2, size=96) * 1e-2
     assert study.fit().converged
-
-
-def test_jackknife_refuses_what_rests_on_one_cluster() -> None:
-    study = Study()
-    study.fixed["dummy"] = (study.therapist == "secret-therapist-2").astype(float)
-    replicates = study.fit().leave_one_cluster_out()
-    assert replicates.isna().all(axis=1).tolist() == [False, False, True, False, False, False]
-    with pytest.raises(
-        UnfittableModel, match="Intercept, alliance, severity, dummy cannot be told apart"
-    ) as refusal:
-        jackknife_covariance(replicates)
-    assert "secret" not in str(refusal.value)
-
-
-def test_jackknife_needs_two_clusters() -> None:
-    with pytest.raises(UnfittableModel, match="two clusters"):
-        jackknife_covariance(pd.DataFrame({"alliance": [1.0]}))

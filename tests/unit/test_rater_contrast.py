@@ -8,90 +8,101 @@ import pytest
 import study_example
 from scipy import stats
 
-from alliance_outcome.analyses.estimates import estimates_frame
+from alliance_outcome.analyses.estimates import is_repetition
 from alliance_outcome.analyses.headline import all_contrasts, headline_answer, headline_model
 from alliance_outcome.analyses.rater_contrast import posterior_contrasts
-from alliance_outcome.design.levels import level_sd, split_levels
+from alliance_outcome.design.levels import level_sd
 from alliance_outcome.settings import DecisionSettings
 
 
 @pytest.fixture(scope="module")
-def contrasts(hybrid_tables, early_tables):
-    tables = (hybrid_tables, early_tables)
-    return all_contrasts(
-        [table.estimates for table in tables],
-        [table.covariances for table in tables],
-        [table.scales for table in tables],
-        [table.replicates for table in tables],
-        estimates_frame([]),
-        study_example.context(),
-    )
+def contrasts(hybrid_tables, early_tables, bootstrap_tables):
+    tables = [hybrid_tables.contrasts, early_tables.contrasts, *bootstrap_tables]
+    return all_contrasts(tables, study_example.context())
 
 
-def row(contrasts, model, estimand, level, term, rater="client"):
+def row(contrasts, model, estimand, level, term, rater="client", suffix=None):
     """Return one row of the contrast table."""
     same = (contrasts["model"] == model) & (contrasts["estimand"] == estimand) & (contrasts["level"] == level)
-    return contrasts[same & (contrasts["term"] == term) & (contrasts["rater"] == rater)].iloc[0]
+    same &= (contrasts["term"] == term) & (contrasts["rater"] == rater)
+    repeats = contrasts["row_id"].str.endswith((".CR2", ".ar1"))
+    wanted = ~repeats if suffix is None else contrasts["row_id"].str.endswith(f".{suffix}")
+    return contrasts[same & wanted].squeeze()
+
+
+def fitted(models, name):
+    """Return one fitted model."""
+    return next(model for model in models if model.specification.name == name)
+
+
+def difference_weights(model, level):
+    """Weights of D: +SD of the client's and −SD of the therapist's alliance."""
+    terms = [f"alliance_{rater}_{level}" for rater in ("client", "therapist")]
+    sds = [level_sd(model.rows, f"alliance_{rater}", level) for rater in ("client", "therapist")]
+    return dict(zip(terms, np.array([1, -1]) * sds, strict=True))
 
 
 def test_unique_difference_by_hand(contrasts, hybrid_models):
-    model = next(model for model in hybrid_models if model.specification.name == "hybrid_three_level.joint")
+    model = fitted(hybrid_models, "hybrid_three_level.joint")
+    adjusted = model.fit.in_raw_units(model.fit.kenward_roger.adjusted_covariance)
     for level in ("within_client", "between_client", "between_therapist"):
-        terms = [f"alliance_{rater}_{level}" for rater in ("client", "therapist")]
-        weights = np.array([1, -1]) * [
-            level_sd(model.rows, f"alliance_{rater}", level) for rater in ("client", "therapist")
-        ]
+        weights = pd.Series(difference_weights(model, level))
+        terms = list(weights.index)
         estimate = weights @ model.fit.params[terms]
-        std_error = math.sqrt(weights @ model.fit.covariance.loc[terms, terms] @ weights)
+        std_error = math.sqrt(weights @ adjusted.loc[terms, terms] @ weights)
+        degrees = model.fit.contrast(weights, df="kenward-roger").df
         found = row(contrasts, "hybrid_three_level", "unique", level, "difference")
         assert found["estimate"] == pytest.approx(estimate, rel=1e-12)
         assert found["std_error"] == pytest.approx(std_error, rel=1e-12)
-        degrees = min(model.fit.degrees_of_freedom()[terms])
+        assert found["df"] == pytest.approx(degrees, rel=1e-12)
         assert found["ci_low"] == pytest.approx(estimate - stats.t.ppf(0.975, degrees) * std_error, rel=1e-12)
-        assert (found["rater"], found["rater_b"], found["se_kind"]) == ("client", "therapist", "model")
+        assert (found["rater"], found["rater_b"]) == ("client", "therapist")
+        assert (found["se_kind"], found["df_method"]) == ("kenward_roger", "kenward_roger")
 
 
-def test_total_difference_is_the_stacked_jackknife(contrasts, hybrid_models):
-    level, models = "within_client", {}
-    for rater in ("client", "therapist"):
-        models[rater] = next(
-            m for m in hybrid_models if m.specification.name == f"hybrid_three_level.{rater}"
-        )
-    sds = {rater: level_sd(model.rows, f"alliance_{rater}", level) for rater, model in models.items()}
-    replicates = {
-        rater: model.fit.leave_one_cluster_out()[f"alliance_{rater}_{level}"] * sds[rater]
-        for rater, model in models.items()
-    }
-    difference = replicates["client"] - replicates["therapist"]
-    count = len(difference)
-    std_error = math.sqrt((count - 1) / count * ((difference - difference.mean()) ** 2).sum())
-    found = row(contrasts, "hybrid_three_level", "total", level, "difference")
-    assert found["std_error"] == pytest.approx(std_error, rel=1e-12)
-    assert found["df"] == count - 1 == 11
-    assert found["se_kind"] == "CR3"
+def test_degrees_of_freedom_of_a_difference_are_its_own(contrasts, hybrid_models):
+    model = fitted(hybrid_models, "hybrid_three_level.joint")
+    terms = [f"alliance_{rater}_within_client" for rater in ("client", "therapist")]
+    singles = [model.fit.contrast(term, df="kenward-roger").df for term in terms]
+    found = row(contrasts, "hybrid_three_level", "unique", "within_client", "difference")
+    assert abs(found["df"] - min(singles)) > 1e-3
 
 
-def test_uncertain_standard_deviations_equal_refitting_the_whole_chain(contrasts, hybrid_models):
-    model = next(model for model in hybrid_models if model.specification.name == "hybrid_three_level.joint")
-    found = row(contrasts, "hybrid_three_level", "unique", "within_client", "difference_sd_uncertain")
-    replicates = []
-    coefficients = model.fit.leave_one_cluster_out()
-    for therapist in sorted(model.rows["therapist"].unique()):
-        rest = split_levels(
-            model.rows[model.rows["therapist"] != therapist], ["alliance_client", "alliance_therapist"]
-        )
-        scaled = [
-            coefficients.loc[therapist, f"alliance_{rater}_within_client"]
-            * level_sd(rest, f"alliance_{rater}", "within_client")
-            for rater in ("client", "therapist")
-        ]
-        replicates.append(scaled[0] - scaled[1])
-    spread = np.sum((np.array(replicates) - np.mean(replicates)) ** 2) * 11 / 12
-    assert found["std_error"] == pytest.approx(math.sqrt(spread), rel=1e-10)
-    assert (
-        found["estimate"]
-        == row(contrasts, "hybrid_three_level", "unique", "within_client", "difference")["estimate"]
-    )
+def test_a_difference_beside_a_lagged_outcome_rests_on_the_observed_information(contrasts, hybrid_models):
+    model = fitted(hybrid_models, "hybrid_lag_three_level.joint")
+    expected = model.fit.contrast(difference_weights(model, "within_client"), df="satterthwaite")
+    found = row(contrasts, "hybrid_lag_three_level", "unique", "within_client", "difference")
+    assert found["std_error"] == pytest.approx(expected.std_error, rel=1e-12)
+    assert found["df"] == pytest.approx(expected.df, rel=1e-12)
+    assert (found["se_kind"], found["df_method"]) == ("observed", "satterthwaite")
+
+
+def test_standardised_coefficients_are_scaled_rows_of_the_estimates(contrasts, hybrid_models, hybrid_tables):
+    model = fitted(hybrid_models, "hybrid_two_level.therapist")
+    level = "between_client_pooled"
+    sd = level_sd(model.rows, "alliance_therapist", level)
+    key = f"hybrid_two_level.total.therapist.alliance_therapist_{level}"
+    raw = hybrid_tables.estimates.set_index("row_id").loc[key]
+    found = row(contrasts, "hybrid_two_level", "total", level, "coefficient_standardised", "therapist")
+    for column in ("estimate", "std_error", "ci_low", "ci_high"):
+        assert found[column] == pytest.approx(sd * raw[column], rel=1e-12)
+    for column in ("df", "statistic", "p_value"):
+        assert found[column] == pytest.approx(raw[column], rel=1e-12)
+
+
+def test_the_difference_is_repeated_with_robust_errors_and_autoregressive_residuals(contrasts, hybrid_models):
+    model = fitted(hybrid_models, "hybrid_three_level.joint")
+    weights = difference_weights(model, "within_client")
+    robust = model.fit.cluster_robust("CR2", "therapist").contrast(weights)
+    autoregressive = model.with_autoregression().fit().contrast(weights, df="satterthwaite")
+    for suffix, expected in (("CR2", robust), ("ar1", autoregressive)):
+        found = row(contrasts, "hybrid_three_level", "unique", "within_client", "difference", suffix=suffix)
+        assert found["estimate"] == pytest.approx(expected.estimate, rel=1e-8)
+        assert found["std_error"] == pytest.approx(expected.std_error, rel=1e-8)
+        assert found["df"] == pytest.approx(expected.df, rel=1e-6)
+        assert found["role"] == "sensitivity"
+    assert not is_repetition(contrasts[contrasts["model"].str.startswith("hybrid_lag")]).any()
+    assert not contrasts.loc[contrasts["model"].str.startswith("early"), "residual"].str.match("ar1").any()
 
 
 def test_absolute_difference(contrasts):
@@ -109,6 +120,9 @@ def test_every_row_is_unique_and_names_its_role(contrasts):
     assert contrasts["role"].notna().all()
     primary = contrasts[contrasts["role"] == "primary"]
     assert set(primary["model"]) == {"early_three_level"}
+    assert set(primary["term"]) == {"difference", "coefficient_standardised"}
+    main = contrasts[~is_repetition(contrasts)]
+    assert not main.duplicated(["model", "estimand", "level", "rater", "rater_b", "term"]).any()
 
 
 def test_headline_reads_the_within_client_row_of_the_three_level_model(contrasts, hybrid_tables):
@@ -137,7 +151,7 @@ def test_an_override_is_printed(contrasts, hybrid_tables):
 
 def test_one_rater_gives_a_refusal_not_a_number():
     context = study_example.context(raters=("client",))
-    contrasts = all_contrasts([], [], [], [], estimates_frame([]), context)
+    contrasts = all_contrasts([], context)
     assert contrasts["status"].tolist() == ["refused"]
     answer = headline_answer(contrasts, pd.DataFrame(), context, DecisionSettings())
     assert answer.verdict == "refused"
@@ -162,17 +176,3 @@ def test_posterior_contrasts_by_hand():
     absolute = abs(2 * draws["client"]) - abs(3 * draws["therapist"])
     assert by_term["absolute_difference"]["estimate"] == pytest.approx(absolute.mean())
     assert len({each["row_id"] for each in rows}) == len(rows) == 4
-
-
-def test_a_contrast_that_rests_on_one_cluster_is_refused_with_its_reason(hybrid_tables):
-    replicates = hybrid_tables.replicates.copy()
-    total = (replicates["estimand"] == "total") & (replicates["raters"] == "client")
-    within = total & (replicates["term"] == "alliance_client_within_client") & (replicates["cluster"] == 0)
-    replicates.loc[within & (replicates["quantity"] == "coefficient"), "value"] = np.nan
-    tables = (hybrid_tables.estimates, hybrid_tables.covariances, hybrid_tables.scales, replicates)
-    found = all_contrasts(*([table] for table in tables), estimates_frame([]), study_example.context())
-    refused = row(found, "hybrid_three_level", "total", "within_client", "difference")
-    assert refused["status"] == "refused"
-    assert "single cluster" in refused["reason"]
-    assert np.isnan(refused["estimate"])
-    assert row(found, "hybrid_three_level", "unique", "within_client", "difference")["status"] == "ok"

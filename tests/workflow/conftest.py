@@ -28,7 +28,7 @@ class Workspace:
         self.path = path
         (path / "config/studies").mkdir(parents=True)
         (path / "config/instruments").mkdir()
-        config = {"studies": "tiny", "seed": 7, "sampler": SAMPLER}
+        config = {"studies": "tiny", "seed": 7, "sampler": SAMPLER, "bootstrap": {"replicates": 20}}
         (path / "config/config.yaml").write_text(yaml.safe_dump(config))
 
     def study(self, name="tiny"):

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 RESULTS = "results/tiny"
-ESTIMATES = ("multilevel", "early", "bayesian", "contrast", "agreement")
-MODEL_RULES = {"fit_hybrid", "fit_early", "fit_bayesian_hybrid", "fit_bayesian_early"}
+ESTIMATES = ("multilevel", "early", "bayesian", "contrast", "agreement", "explained")
+MODEL_RULES = {
+    *("fit_hybrid", "fit_early", "bootstrap_multilevel", "fit_bayesian_hybrid", "fit_bayesian_early"),
+}
 
 
 def files_below(path):
@@ -22,10 +24,7 @@ EXPECTED = sorted(
         *(f"raw/{name}.csv" for name in ("sessions", "clients", "therapists")),
         "truth.csv",
         *(f"data/{name}.parquet" for name in ("sessions", "items", "clients", "therapists")),
-        *(
-            f"data/{name}.parquet"
-            for name in ("hybrid_rows", "early_rows", "replicates_multilevel", "replicates_early")
-        ),
+        *(f"data/{name}_rows.parquet" for name in ("hybrid", "early")),
         *("data/check.json", "data/pseudonyms.csv", "data/posterior.nc", "data/posterior_early.nc"),
         *(f"estimates/{name}.csv" for name in ESTIMATES),
         *(
@@ -38,12 +37,19 @@ EXPECTED = sorted(
         ),
         *(
             f"tables/{kind}_{name}.csv"
-            for kind in ("covariances", "scales", "checks")
+            for kind in ("contrasts", "covariances", "scales", "checks")
             for name in ("multilevel", "early")
         ),
         *(
             f"tables/{name}.csv"
             for name in ("checks_bayesian", "contrasts_bayesian", "predictive", "collinearity")
+        ),
+        *(
+            f"tables/{name}.csv"
+            for name in (
+                *("checks_bootstrap", "contrasts_bootstrap", "checks_second_opinion"),
+                "diagnostics_multilevel",
+            )
         ),
         *("tables/design.json", "tables/answer.json", "tables/verification.csv"),
         "report/report.html",
@@ -62,6 +68,8 @@ def test_expected_and_unexpected_files(finished):
         "agreement",
         "timing",
         "coefficients",
+        "explained",
+        "residuals",
         "predictive",
         "truth",
     )
@@ -100,7 +108,7 @@ def test_estimates_keep_the_contract(finished):
         assert table["row_id"].is_unique
         assert not table[table["status"] == "ok"]["estimate"].isna().any()
     contrast = tables["contrast"]
-    assert set(contrast["engine"]) == {"mixedlm", "nutpie"}
+    assert set(contrast["engine"]) == {"multilevel", "nutpie"}
     levels = contrast[contrast["term"] == "difference"].groupby("engine")["level"].agg(set)
     assert all({"within_client", "between_client", "between_therapist"} <= found for found in levels)
 
@@ -175,6 +183,8 @@ CONTRACTED = [
     ("estimates/bayesian.csv", "summarise_bayesian"),
     ("estimates/contrast.csv", "contrast"),
     ("estimates/agreement.csv", "describe"),
+    ("estimates/explained.csv", "bootstrap_multilevel"),
+    ("tables/diagnostics_multilevel.csv", "diagnose_multilevel"),
     *(
         (f"tables/{name}.csv", "describe")
         for name in ("sample", "participants", "description", "missingness")
@@ -200,8 +210,8 @@ def test_a_deleted_file_is_rebuilt_with_what_is_downstream(finished, name, rule)
 
 
 def test_the_same_seed_gives_the_same_bytes(copied):
-    names = [f"estimates/{name}.csv" for name in ("multilevel", "early", "agreement")]
-    names += ["raw/sessions.csv", "tables/description.csv", "truth.csv"]
+    names = [f"estimates/{name}.csv" for name in ("multilevel", "early", "agreement", "explained")]
+    names += ["raw/sessions.csv", "tables/description.csv", "tables/contrasts_bootstrap.csv", "truth.csv"]
     before = {name: (copied.path / RESULTS / name).read_bytes() for name in names}
     run = copied.run(
         "--forcerun",
@@ -210,6 +220,7 @@ def test_the_same_seed_gives_the_same_bytes(copied):
         "--until",
         "fit_hybrid",
         "fit_early",
+        "bootstrap_multilevel",
         "describe",
         "tabulate_truth",
     )
@@ -218,11 +229,13 @@ def test_the_same_seed_gives_the_same_bytes(copied):
 
 
 def test_new_pseudonyms_change_no_estimate(copied):
-    names = [f"estimates/{name}.csv" for name in ("multilevel", "early", "agreement")]
+    names = [f"estimates/{name}.csv" for name in ("multilevel", "early", "agreement", "explained")]
+    names.append("tables/contrasts_bootstrap.csv")
     before = {name: pd.read_csv(copied.path / RESULTS / name) for name in names}
     old = pd.read_csv(copied.path / RESULTS / "data/pseudonyms.csv")
     (copied.path / RESULTS / "data/pseudonyms.csv").unlink()
-    run = copied.run("--forcerun", "ingest", "--until", "fit_hybrid", "fit_early", "describe")
+    rules = ("fit_hybrid", "fit_early", "bootstrap_multilevel", "describe")
+    run = copied.run("--forcerun", "ingest", "--until", *rules)
     assert run.returncode == 0, run.stdout
     new = pd.read_csv(copied.path / RESULTS / "data/pseudonyms.csv")
     assert (

@@ -12,7 +12,7 @@ STUDIES = settings.study_names(RUN.studies)
 
 #: Every contracted file of a study, below results/<study>/; deleting one rebuilds it and what is downstream.
 DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "early_rows"]
-ESTIMATE_FILES = ["multilevel", "early", "bayesian", "contrast", "agreement"]
+ESTIMATE_FILES = ["multilevel", "early", "bayesian", "contrast", "agreement", "explained"]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories"]
 
 
@@ -67,6 +67,11 @@ def seed_for(*names):
     return lambda wildcards: derive_seed(RUN.seed, wildcards.study, *names)
 
 
+def min_therapists(wildcards):
+    """Return the smallest number of therapists behind a between-therapist claim."""
+    return CONTENTS[wildcards.study].get("min_therapists_for_claim", 10)
+
+
 def pseudo_true_file(study):
     """Return where the pseudo-true values of a simulated study are stored."""
     return f"config/reference/{study}/pseudo_true.csv"
@@ -94,6 +99,7 @@ def contracted_files(studies):
         found += [f"{results}/data/posterior.nc", f"{results}/data/posterior_early.nc"]
         found += [f"{results}/estimates/{name}.csv" for name in ESTIMATE_FILES]
         found += [f"{results}/tables/{name}.csv" for name in DESCRIPTION_TABLES]
+        found += [f"{results}/tables/diagnostics_multilevel.csv"]
         found += [
             f"{results}/tables/answer.json",
             f"{results}/tables/verification.csv",
@@ -131,12 +137,28 @@ SIMULATION_CODE = [
     "data/simulate.py",
     *(f"data/simulate_{part}.py" for part in SIMULATION_PARTS),
 ]
-MULTILEVEL_CODE = ["analyses/multilevel.py", "analyses/hybrid.py", "analyses/early.py", "design", "models"]
-BAYESIAN_CODE = ["analyses/bayesian.py", "models/bayesian.py", "design"]
+MULTILEVEL_CODE = [
+    *("design", "models"),
+    *(
+        f"analyses/{name}.py"
+        for name in (
+            *("coefficient_rows", "context", "early", "estimates", "hybrid", "inference", "model_checks"),
+            *("model_rows", "multilevel", "multilevel_tables", "rater_contrast"),
+        )
+    ),
+]
+BOOTSTRAP_CODE = [f"analyses/{name}.py" for name in ("bootstrap_contrasts", "explained", "resampling")]
+DIAGNOSIS_CODE = [
+    f"analyses/{name}.py" for name in ("description", "headline", "residual_diagnostics", "second_opinion")
+]
+BAYESIAN_CODE = ["analyses/bayesian.py", "analyses/model_rows.py", "models/bayesian.py", "design"]
 
 
 #: Figures of every report, and the code behind them.
-FIGURES = ["contrast", "trajectories", "missingness", "agreement", "timing", "coefficients", "predictive"]
+FIGURES = [
+    *("contrast", "trajectories", "missingness", "agreement", "timing"),
+    *("coefficients", "explained", "residuals", "predictive"),
+]
 REPORT_CODE = ["report", "analyses/context.py", "analyses/estimates.py", "design/timing.py"]
 #: Sections of the study file that the report's words depend on.
 REPORTED_SECTIONS = [
@@ -161,7 +183,8 @@ def figure_tables(wildcards):
         *DESCRIPTION_TABLES,
         *("measures", "announcements", "data_flow_ingest", "data_flow_design", "collinearity", "predictive"),
         *(f"{kind}_{name}" for kind in ("checks", "scales") for name in ("multilevel", "early")),
-        "checks_bayesian",
+        *(f"checks_{name}" for name in ("bayesian", "bootstrap", "second_opinion")),
+        "diagnostics_multilevel",
     ]
     found = [f"{results}/tables/{name}.csv" for name in tables]
     found += [f"{results}/tables/{name}.json" for name in ("design", "answer")]

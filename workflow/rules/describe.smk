@@ -14,9 +14,7 @@ rule describe:
     benchmark:
         "results/{study}/benchmarks/describe.tsv"
     params:
-        min_therapists=lambda wildcards: CONTENTS[wildcards.study].get("min_therapists_for_claim", 10),
-        code=code_digest(
-            ["analyses/description.py", "analyses/agreement.py", "models/multilevel.py", "design/levels.py"]
-        ),
+        min_therapists=min_therapists,
+        code=code_digest(["analyses/description.py", "analyses/agreement.py", "models", "design/levels.py"]),
     script:
         "../scripts/describe.py"

@@ -5,17 +5,17 @@ rule fit_hybrid:
         context="results/{study}/tables/design.json",
     output:
         estimates="results/{study}/estimates/multilevel.csv",
+        contrasts="results/{study}/tables/contrasts_multilevel.csv",
         covariances="results/{study}/tables/covariances_multilevel.csv",
         scales="results/{study}/tables/scales_multilevel.csv",
         checks="results/{study}/tables/checks_multilevel.csv",
-        replicates="results/{study}/data/replicates_multilevel.parquet",
     log:
         "results/{study}/logs/fit_hybrid.log",
     benchmark:
         "results/{study}/benchmarks/fit_hybrid.tsv"
     params:
         analysis="multilevel",
-        min_therapists=lambda wildcards: CONTENTS[wildcards.study].get("min_therapists_for_claim", 10),
+        min_therapists=min_therapists,
         code=code_digest(MULTILEVEL_CODE),
     script:
         "../scripts/fit_multilevel.py"
@@ -28,18 +28,65 @@ use rule fit_hybrid as fit_early with:
         context="results/{study}/tables/design.json",
     output:
         estimates="results/{study}/estimates/early.csv",
+        contrasts="results/{study}/tables/contrasts_early.csv",
         covariances="results/{study}/tables/covariances_early.csv",
         scales="results/{study}/tables/scales_early.csv",
         checks="results/{study}/tables/checks_early.csv",
-        replicates="results/{study}/data/replicates_early.parquet",
     log:
         "results/{study}/logs/fit_early.log",
     benchmark:
         "results/{study}/benchmarks/fit_early.tsv"
     params:
         analysis="early",
-        min_therapists=lambda wildcards: CONTENTS[wildcards.study].get("min_therapists_for_claim", 10),
+        min_therapists=min_therapists,
         code=code_digest(MULTILEVEL_CODE),
+
+
+rule bootstrap_multilevel:
+    input:
+        check="results/{study}/data/check.json",
+        multilevel="results/{study}/data/hybrid_rows.parquet",
+        early="results/{study}/data/early_rows.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        explained="results/{study}/estimates/explained.csv",
+        contrasts="results/{study}/tables/contrasts_bootstrap.csv",
+        checks="results/{study}/tables/checks_bootstrap.csv",
+    log:
+        "results/{study}/logs/bootstrap_multilevel.log",
+    benchmark:
+        "results/{study}/benchmarks/bootstrap_multilevel.tsv"
+    # Half of the cores, so that the other models run beside it.
+    threads: max(1, workflow.cores // 2)
+    params:
+        replicates=RUN.bootstrap.replicates,
+        seeds=lambda wildcards: {
+            analysis: seed_for("bootstrap", analysis)(wildcards) for analysis in ("multilevel", "early")
+        },
+        min_therapists=min_therapists,
+        code=code_digest([*MULTILEVEL_CODE, *BOOTSTRAP_CODE]),
+    script:
+        "../scripts/bootstrap_multilevel.py"
+
+
+rule diagnose_multilevel:
+    input:
+        check="results/{study}/data/check.json",
+        multilevel="results/{study}/data/hybrid_rows.parquet",
+        early="results/{study}/data/early_rows.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        diagnostics="results/{study}/tables/diagnostics_multilevel.csv",
+        checks="results/{study}/tables/checks_second_opinion.csv",
+    log:
+        "results/{study}/logs/diagnose_multilevel.log",
+    benchmark:
+        "results/{study}/benchmarks/diagnose_multilevel.tsv"
+    params:
+        settings=section(settings.DecisionSettings),
+        code=code_digest([*MULTILEVEL_CODE, *DIAGNOSIS_CODE]),
+    script:
+        "../scripts/diagnose_multilevel.py"
 
 
 rule fit_bayesian_hybrid:
@@ -114,12 +161,10 @@ rule contrast:
     input:
         check="results/{study}/data/check.json",
         context="results/{study}/tables/design.json",
-        multilevel="results/{study}/estimates/multilevel.csv",
-        early="results/{study}/estimates/early.csv",
-        covariances=expand("results/{{study}}/tables/covariances_{name}.csv", name=["multilevel", "early"]),
-        scales=expand("results/{{study}}/tables/scales_{name}.csv", name=["multilevel", "early"]),
-        replicates=expand("results/{{study}}/data/replicates_{name}.parquet", name=["multilevel", "early"]),
-        bayesian="results/{study}/tables/contrasts_bayesian.csv",
+        contrasts=expand(
+            "results/{{study}}/tables/contrasts_{name}.csv",
+            name=["multilevel", "early", "bootstrap", "bayesian"],
+        ),
         checks=expand("results/{{study}}/tables/checks_{name}.csv", name=["multilevel", "early", "bayesian"]),
     output:
         contrast="results/{study}/estimates/contrast.csv",
@@ -128,6 +173,6 @@ rule contrast:
         "results/{study}/logs/contrast.log",
     params:
         settings=section(settings.DecisionSettings),
-        code=code_digest(["analyses/rater_contrast.py", "analyses/answer.py", "analyses/headline.py"]),
+        code=code_digest(["analyses/answer.py", "analyses/headline.py", "analyses/estimates.py"]),
     script:
         "../scripts/contrast.py"

@@ -34,6 +34,7 @@ rule estimate_pseudo_true:
         "results/{study}/logs/estimate_pseudo_true.log",
     benchmark:
         "results/{study}/benchmarks/estimate_pseudo_true.tsv"
+    threads: workflow.cores
     params:
         study=whole_study,
         seed=seed_for("pseudo_true"),

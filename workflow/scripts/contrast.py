@@ -1,4 +1,4 @@
-"""Contrast the raters and answer the question."""
+"""Put the contrasts of the raters together and answer the question."""
 
 import json
 from pathlib import Path
@@ -18,14 +18,7 @@ def main(snakemake, say) -> None:
 
     require_sound(Path(snakemake.input.check))
     context = AnalysisContext.read(Path(snakemake.input.context))
-    contrasts = all_contrasts(
-        [read_estimates(Path(snakemake.input[name])) for name in ("multilevel", "early")],
-        [pd.read_csv(path) for path in snakemake.input.covariances],
-        [pd.read_csv(path) for path in snakemake.input.scales],
-        [pd.read_parquet(path) for path in snakemake.input.replicates],
-        read_estimates(Path(snakemake.input.bayesian)),
-        context,
-    )
+    contrasts = all_contrasts([read_estimates(Path(path)) for path in snakemake.input.contrasts], context)
     checks = pd.concat([pd.read_csv(path) for path in snakemake.input.checks], ignore_index=True)
     answer = headline_answer(contrasts, checks, context, section(snakemake.params.settings, DecisionSettings))
     write_estimates(contrasts, Path(snakemake.output.contrast))

@@ -8,7 +8,9 @@ def main(snakemake, say) -> None:
     from alliance_outcome.analyses.truth import pseudo_true_values
     from alliance_outcome.settings import validate_study
 
-    values = pseudo_true_values(validate_study(snakemake.params.study), snakemake.params.seed, say)
+    values = pseudo_true_values(
+        validate_study(snakemake.params.study), snakemake.params.seed, say, snakemake.threads
+    )
     values.to_csv(snakemake.output[0], index=False, lineterminator="\n")
 
 

@@ -8,12 +8,12 @@ from alliance_outcome.errors import rule_log
 
 
 def main(snakemake) -> None:
-    """Fit one analysis and write its estimates and what the contrast needs."""
+    """Fit one analysis and write its estimates, contrasts and checks."""
     from alliance_outcome.analyses.context import AnalysisContext
     from alliance_outcome.analyses.early import fit_early_models
     from alliance_outcome.analyses.estimates import write_estimates
     from alliance_outcome.analyses.hybrid import fit_hybrid_models
-    from alliance_outcome.analyses.multilevel import tabulate
+    from alliance_outcome.analyses.multilevel_tables import tabulate
     from alliance_outcome.data.check_report import require_sound
 
     require_sound(Path(snakemake.input.check))
@@ -22,11 +22,11 @@ def main(snakemake) -> None:
     models = fit(pd.read_parquet(snakemake.input.rows), context)
     tables = tabulate(models, context, snakemake.params.analysis, snakemake.params.min_therapists)
     write_estimates(tables.estimates, Path(snakemake.output.estimates))
+    write_estimates(tables.contrasts, Path(snakemake.output.contrasts))
     for name in ("covariances", "scales", "checks"):
         getattr(tables, name).to_csv(
             snakemake.output[name], index=False, float_format="%.17g", lineterminator="\n"
         )
-    tables.replicates.to_parquet(snakemake.output.replicates, index=False)
 
 
 if __name__ == "__main__":

@@ -345,6 +345,14 @@ class SamplerSettings(StrictModel):
     tune: int = Field(1000, ge=1, description="Warm-up draws per chain.")
 
 
+class BootstrapSettings(StrictModel):
+    """How models are refitted to resampled therapists or clients."""
+
+    replicates: int = Field(
+        1000, ge=20, description="Number of samples; ends of 95 % intervals are steady from about 1,000."
+    )
+
+
 class RunSettings(StrictModel):
     """config/config.yaml: settings of the whole run."""
 
@@ -356,6 +364,10 @@ class RunSettings(StrictModel):
     )
     sampler: SamplerSettings = Field(
         default_factory=SamplerSettings, description="How posteriors are sampled."
+    )
+    bootstrap: BootstrapSettings = Field(
+        default_factory=BootstrapSettings,
+        description="How the bootstrap behind contrasts of two models and explained variance is run.",
     )
 
 

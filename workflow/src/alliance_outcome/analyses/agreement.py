@@ -16,7 +16,7 @@ from scipy import stats
 
 from alliance_outcome.analyses.context import AnalysisContext, sample_fields
 from alliance_outcome.analyses.estimates import estimates_frame, row_key
-from alliance_outcome.analyses.multilevel import status_fields
+from alliance_outcome.analyses.inference import status_fields
 from alliance_outcome.design.levels import (
     BETWEEN_THERAPIST,
     THREE_LEVELS,

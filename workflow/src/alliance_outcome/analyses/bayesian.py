@@ -10,16 +10,17 @@ from typing import Any
 import pandas as pd
 from xarray import Dataset, DataTree, open_datatree
 
+from alliance_outcome.analyses.coefficient_rows import role
 from alliance_outcome.analyses.context import AnalysisContext, sample_fields
 from alliance_outcome.analyses.estimates import estimates_frame, row_key
+from alliance_outcome.analyses.inference import status_fields
 from alliance_outcome.analyses.model_rows import rows_of
-from alliance_outcome.analyses.multilevel import role, status_fields
+from alliance_outcome.analyses.multilevel import multilevel_model
 from alliance_outcome.analyses.rater_contrast import posterior_contrasts
 from alliance_outcome.design.levels import level_column, level_sd
 from alliance_outcome.design.specification import ModelSpecification
 from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.diagnostics import convergence_checks, predictive_summary, summarise
-from alliance_outcome.models.nested_design import nested_design
 from alliance_outcome.settings import DecisionSettings, PriorSettings, SamplerSettings
 
 #: Columns of a table of checks.
@@ -129,11 +130,12 @@ def sample_joint_model(
     complete = joint_rows(rows, context, analysis)
     if complete.empty:
         return _refused_tree("no rows have all that the model needs", sampler.engine)
-    fixed = complete[joint_terms(context, analysis)]
+    terms = joint_terms(context, analysis)
+    fixed = complete[terms]
     client = None if specification.is_early else complete["client"]
     therapist = complete["therapist"] if specification.three_level else None
     try:
-        nested_design(complete["outcome"], fixed, complete["client"], therapist, specification.slopes)
+        multilevel_model(specification, complete, "outcome", terms)
     except UnfittableModel as error:
         return _refused_tree(str(error), sampler.engine)
     model = build_model(

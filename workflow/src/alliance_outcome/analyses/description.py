@@ -16,7 +16,8 @@ from alliance_outcome.design.levels import (
     level_sd,
     split_levels,
 )
-from alliance_outcome.models.multilevel import RankDeficientDesign, UnfittableModel, fit_multilevel
+from alliance_outcome.models.design_checks import INTERCEPT, UnfittableModel
+from alliance_outcome.models.multilevel import MultilevelModel
 
 #: Smallest number of clients behind a published cell (the ACRO tool's default).
 SMALLEST_CELL = 10
@@ -170,20 +171,22 @@ def intraclass_correlations(rated: pd.DataFrame, column: str) -> dict[str, float
         ``icc_client`` (clients within therapists), ``icc_therapist`` and ``icc_reason``: variance shares from an
         intercept-only REML model, or the reason why there are none.
     """
+    if rated["client"].is_unique:
+        return {"icc_client": None, "icc_therapist": None, "icc_reason": "no client has more than one rating"}
     has_therapists = bool(rated["therapist"].notna().all())
+    levels = ["therapist", "client"] if has_therapists else ["client"]
     try:
-        fit = fit_multilevel(
+        fit = MultilevelModel(
             rated[column],
-            pd.DataFrame({"Intercept": 1.0}, index=rated.index),
-            client=rated["client"],
-            therapist=rated["therapist"] if has_therapists else None,
-        )
-    except (RankDeficientDesign, UnfittableModel) as error:
+            pd.DataFrame({INTERCEPT: 1.0}, index=rated.index),
+            groups={level: rated[level] for level in levels},
+            random={level: [INTERCEPT] for level in levels},
+        ).fit()
+    except UnfittableModel as error:
         return {"icc_client": None, "icc_therapist": None, "icc_reason": str(error)}
-    variances = fit.variance_components.set_index("level")["value"]
-    total = variances.sum()
-    therapist = float(variances["therapist"] / total) if has_therapists else None
-    return {"icc_client": float(variances["client"] / total), "icc_therapist": therapist, "icc_reason": None}
+    shares = fit.icc().set_index("level")["share"]
+    therapist = float(shares["therapist"]) if has_therapists else None
+    return {"icc_client": float(shares["client"]), "icc_therapist": therapist, "icc_reason": None}
 
 
 def describe_missingness(sessions: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:

@@ -139,6 +139,25 @@ def estimates_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return frame
 
 
+def is_repetition(frame: pd.DataFrame) -> pd.Series:
+    """Say which rows repeat another row of their model under other assumptions about the residuals.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Estimates.
+
+    Returns
+    -------
+    Series of bool
+        True for cluster-robust rows (``se_kind`` CR2) and rows with AR(1) residuals (``residual`` begins with ``ar1``).
+        What is left has one row per model, estimand, level, raters and term.
+    """
+    robust = frame["se_kind"].astype("str").str.match(r"CR\d").fillna(False)
+    autoregressive = frame["residual"].astype("str").str.startswith("ar1").fillna(False)
+    return (robust | autoregressive).astype(bool)
+
+
 def write_estimates(frame: pd.DataFrame, path: Path) -> None:
     """Write an estimates table; numbers keep every digit that a double has."""
     frame.to_csv(path, index=False, float_format="%.17g", lineterminator="\n")

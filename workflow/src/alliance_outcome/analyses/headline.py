@@ -8,9 +8,9 @@ import pandas as pd
 
 from alliance_outcome.analyses.answer import Answer, decide, failed_gates
 from alliance_outcome.analyses.context import LEADING_RATERS, AnalysisContext
-from alliance_outcome.analyses.estimates import estimates_frame
+from alliance_outcome.analyses.estimates import estimates_frame, is_repetition
 from alliance_outcome.analyses.multilevel import ENGINE
-from alliance_outcome.analyses.rater_contrast import multilevel_contrasts, single_rater_refusal
+from alliance_outcome.analyses.rater_contrast import single_rater_refusal
 from alliance_outcome.design.levels import WITHIN_CLIENT
 from alliance_outcome.design.specification import HYBRID_MODELS
 from alliance_outcome.settings import DecisionSettings
@@ -22,22 +22,13 @@ def headline_model(context: AnalysisContext, settings: DecisionSettings) -> str:
     return settings.primary or (three_level if context.has_therapists else two_level)
 
 
-def all_contrasts(
-    estimates: Sequence[pd.DataFrame],
-    covariances: Sequence[pd.DataFrame],
-    scales: Sequence[pd.DataFrame],
-    replicates: Sequence[pd.DataFrame],
-    bayesian: pd.DataFrame,
-    context: AnalysisContext,
-) -> pd.DataFrame:
-    """Contrast the raters in every model of every engine.
+def all_contrasts(contrasts: Sequence[pd.DataFrame], context: AnalysisContext) -> pd.DataFrame:
+    """Put the contrasts of every model of every engine together.
 
     Parameters
     ----------
-    estimates, covariances, scales, replicates : sequence of DataFrame
-        The tables of the multilevel and early analyses, in the same order.
-    bayesian : DataFrame
-        Contrasts of the posteriors.
+    contrasts : sequence of DataFrame
+        Those of the multilevel and early fits, of the bootstrap and of the posteriors.
     context : AnalysisContext
         Facts of the study.
 
@@ -48,12 +39,7 @@ def all_contrasts(
     """
     if len(context.raters) < 2:
         return estimates_frame([single_rater_refusal(context)])
-    rows = [
-        row
-        for tables in zip(estimates, covariances, scales, replicates, strict=True)
-        for row in multilevel_contrasts(*tables, context)
-    ]
-    return estimates_frame([*rows, *bayesian.to_dict("records")])
+    return estimates_frame(row for table in contrasts for row in table.to_dict("records"))
 
 
 def headline_answer(
@@ -86,6 +72,7 @@ def headline_answer(
         & (contrasts["engine"] == ENGINE)
         & (contrasts["estimand"] == "unique")
         & (contrasts["level"] == WITHIN_CLIENT)
+        & ~is_repetition(contrasts)
     ]
     pair = _headline_pair(context.raters)
     differences = rows[

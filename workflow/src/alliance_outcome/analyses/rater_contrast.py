@@ -2,229 +2,166 @@
 
 D = b_client·sd_client − b_therapist·sd_therapist, in units of the outcome, with severity higher = worse: below zero,
 the client's rating goes with less severity than the therapist's. Both raters' standardised coefficients and
-|β_client| − |β_therapist| stand beside it. Standard deviations are held fixed; ``difference_sd_uncertain`` carries
-their uncertainty. ``unique`` contrasts come from the joint model and its covariance. ``total`` contrasts come from two
-models on the same rows, whose coefficients covary; their covariance, and that with the standard deviations, is the
-jackknife over the highest clusters with variance parameters held (for linear estimators this is the cluster-robust
-CR3 estimator stacked over the models; Bell & McCaffrey 2002; MacKinnon, Nielsen & Webb 2023,
-10.1016/j.jeconom.2022.04.001).
+|β_client| − |β_therapist| stand beside it. Standard deviations are held fixed here. ``unique`` contrasts are linear
+combinations of the joint model's coefficients and are tested like these, with degrees of freedom of the very
+combination; D is repeated with a cluster-robust covariance and with AR(1) residuals. ``total`` contrasts compare
+coefficients of two models, and ``difference_sd_uncertain`` counts the standard deviations as estimated: both come from
+a bootstrap (:mod:`alliance_outcome.analyses.bootstrap_contrasts`).
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy import stats
 
+from alliance_outcome.analyses.coefficient_rows import base_row, residual_field, role, role_of, sample_of
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.estimates import row_key
-from alliance_outcome.analyses.multilevel import ENGINE
-from alliance_outcome.design.levels import level_column
-from alliance_outcome.models.contrast import CI_LEVEL
-from alliance_outcome.models.design_checks import UnfittableModel
-from alliance_outcome.models.jackknife import jackknife_covariance
-
-
-@dataclass(frozen=True)
-class RaterCoefficient:
-    """One rater's coefficient at one level.
-
-    Parameters
-    ----------
-    row : dict
-        Its row of the estimates table.
-    sd : float
-        Standard deviation of the rater's alliance at the level.
-    coefficients, sds : ndarray, shape (clusters,)
-        Both without each cluster in turn.
-    """
-
-    row: dict[str, Any]
-    sd: float
-    coefficients: np.ndarray
-    sds: np.ndarray
+from alliance_outcome.analyses.inference import Inference
+from alliance_outcome.analyses.multilevel import ENGINE, FittedModel
+from alliance_outcome.design.levels import level_column, level_sd
 
 
 def multilevel_contrasts(
-    estimates: pd.DataFrame,
-    covariances: pd.DataFrame,
-    scales: pd.DataFrame,
-    replicates: pd.DataFrame,
+    model: FittedModel,
+    inferences: Sequence[Inference],
     context: AnalysisContext,
+    analysis: str,
+    min_therapists: int,
 ) -> list[dict[str, Any]]:
-    """Contrast the raters in every multilevel model.
+    """Standardise the coefficients of one model and, in a joint model, contrast the raters.
 
     Parameters
     ----------
-    estimates : DataFrame
-        ``multilevel.csv`` or ``early.csv``.
-    covariances, scales, replicates : DataFrame
-        The helper tables that the fits wrote.
+    model : FittedModel
+        A fit, or why there is none.
+    inferences : sequence of Inference
+        How its fixed effects are tested, the model's own way first; empty without a fit.
     context : AnalysisContext
         Facts of the study.
+    analysis : {'multilevel', 'early'}
+        Name of the analysis.
+    min_therapists : int
+        With fewer therapists no between-therapist claim is made.
 
     Returns
     -------
     list of dict
-        Rows for the estimates table: per model, estimand and level the standardised coefficients, and per pair of
-        raters the contrasts; refused where a coefficient was refused.
+        Rows for the estimates table, level by level: the standardised coefficients and, with estimand ``unique``, the
+        contrasts of each pair of raters; refused where the model was refused.
     """
-    alliance = estimates[estimates["level"].notna() & estimates["term"].str.startswith("alliance_", na=False)]
     rows: list[dict[str, Any]] = []
-    for (model, estimand, level), group in alliance.groupby(["model", "estimand", "level"], sort=False):
-        records = {record["rater"]: record for record in group.to_dict("records")}
-        refused = next((record for record in records.values() if record["status"] == "refused"), None)
-        if refused is not None:
-            rows += _refused(refused, records, context)
+    for level in model.specification.levels:
+        base = contrast_base(model, context, analysis, level)
+        if model.fit is not None:
+            rows += _level_rows(model, inferences, base, context, min_therapists)
             continue
-        raters = {
-            rater: _coefficient(
-                record, scales, replicates, "+".join(context.raters) if estimand == "unique" else rater
-            )
-            for rater, record in records.items()
-        }
-        rows += [_standardised_row(raters[rater], context) for rater in raters]
-        joint = covariances[(covariances["model"] == model) & (covariances["estimand"] == "unique")]
-        for first, second in itertools.combinations(raters, 2):
-            covariance = _joint_covariance(joint, level, (first, second)) if estimand == "unique" else None
-            rows += _pair_rows(raters[first], raters[second], covariance, context)
+        refusal = {"status": "refused", "reason": model.reason}
+        for pair in itertools.combinations(model.specification.raters, 2):
+            rows.append({**base, **contrast_name(base, *pair, "difference"), **refusal})
     return rows
 
 
-def _coefficient(
-    record: dict[str, Any], scales: pd.DataFrame, replicates: pd.DataFrame, raters: str
-) -> RaterCoefficient:
-    """Collect what is known of one coefficient."""
+def _level_rows(
+    model: FittedModel,
+    inferences: Sequence[Inference],
+    base: dict[str, Any],
+    context: AnalysisContext,
+    min_therapists: int,
+) -> list[dict[str, Any]]:
+    """Return the standardised coefficients and contrasts of one level."""
+    level = base["level"]
+    limits = {"level": level, "n_therapists": base["n_therapists"], "min_therapists": min_therapists}
+    weights = {rater: {term: sd} for rater, (term, sd) in standardisation(model, level).items()}
+    rows = [
+        {
+            **base,
+            **contrast_name(base, rater, None, "coefficient_standardised"),
+            **inferences[0].fields(own, **limits),
+        }
+        for rater, own in weights.items()
+    ]
+    for first, second in itertools.combinations(weights, 2):
+        rows += [
+            {
+                **base,
+                **contrast_name(base, first, second, term, inference.suffix),
+                "role": _role(term, inference, model, level, context),
+                "residual": residual_field(model, inference.residual),
+                **inference.fields(combination, **limits),
+            }
+            for term, inference, combination in _combinations(weights[first], weights[second], inferences)
+        ]
+    return rows
 
-    def of_model(table: pd.DataFrame) -> pd.DataFrame:
-        same = (table["model"] == record["model"]) & (table["estimand"] == record["estimand"])
-        return table[same & (table["raters"] == raters)]
 
-    scale = of_model(scales)
-    sd = scale.loc[(scale["rater"] == record["rater"]) & (scale["level"] == record["level"]), "sd"].item()
-    own = of_model(replicates)
-    own = own[own["term"] == record["term"]].sort_values("cluster")
-    return RaterCoefficient(
-        record,
-        sd,
-        own.loc[own["quantity"] == "coefficient", "value"].to_numpy(),
-        own.loc[own["quantity"] == "sd", "value"].to_numpy(),
-    )
+def contrast_base(model: FittedModel, context: AnalysisContext, analysis: str, level: str) -> dict[str, Any]:
+    """Return what all contrast rows of one model and level share.
 
+    Parameters
+    ----------
+    model : FittedModel
+    context : AnalysisContext
+        Facts of the study.
+    analysis : {'multilevel', 'early'}
+        Name of the analysis.
+    level : str
+        Level of the coefficients.
 
-def _joint_covariance(joint: pd.DataFrame, level: str, raters: Sequence[str]) -> np.ndarray:
-    """Return the 2 × 2 covariance of two raters' coefficients at a level."""
-    terms = [level_column(f"alliance_{rater}", level) for rater in raters]
-    table = joint.pivot(index="term", columns="term2", values="covariance")
-    return table.loc[terms, terms].to_numpy()
-
-
-def _standardised_row(coefficient: RaterCoefficient, context: AnalysisContext) -> dict[str, Any]:
-    """Scale one coefficient's row to one standard deviation of the predictor."""
-    row = coefficient.row
-    scaled = {
-        key: None if row[key] is None or pd.isna(row[key]) else row[key] * coefficient.sd
-        for key in ("estimate", "std_error", "ci_low", "ci_high")
-    }
+    Returns
+    -------
+    dict
+        Columns of the estimates table; counts only where there is a fit.
+    """
     return {
-        **_contrast_base(row, context),
-        **scaled,
-        **_named(row, row["rater"], None, "coefficient_standardised"),
+        **base_row(model, context, analysis),
+        **({} if model.fit is None else sample_of(model)),
+        "analysis": "contrast",
+        "role": role(model.specification, level, has_therapists=context.has_therapists),
+        "level": level,
+        "unit": f"{context.unit} per SD of alliance at that level",
     }
 
 
-def _contrast_base(row: dict[str, Any], context: AnalysisContext) -> dict[str, Any]:
-    """Copy the fields of a coefficient's row that its contrasts share."""
-    kept = {key: (None if pd.isna(value) else value) for key, value in row.items()}
-    return {**kept, "analysis": "contrast", "unit": f"{context.unit} per SD of alliance at that level"}
-
-
-def _named(row: dict[str, Any], rater: str, rater_b: str | None, term: str) -> dict[str, Any]:
-    """Name a contrast row."""
+def contrast_name(
+    row: Mapping[str, Any], rater: str, rater_b: str | None, term: str, suffix: str | None = None
+) -> dict[str, Any]:
+    """Name a contrast row: its stable key, its raters and its term."""
     source = "" if row["engine"] == ENGINE else "bayesian"
-    key = row_key(source, row["model"], row["estimand"], row["level"], rater, rater_b, term)
+    key = row_key(source, row["model"], row["estimand"], row["level"], rater, rater_b, term, suffix)
     return {"row_id": key, "rater": rater, "rater_b": rater_b, "term": term}
 
 
-def _pair_rows(
-    first: RaterCoefficient, second: RaterCoefficient, covariance: np.ndarray | None, context: AnalysisContext
-) -> list[dict[str, Any]]:
-    """Return D, |β| − |β| and D with uncertain standard deviations for a pair of raters."""
-    base = _contrast_base(first.row, context)
-    standardised = np.array([first.row["estimate"] * first.sd, second.row["estimate"] * second.sd])
-    clusters = len(first.coefficients)
-    jackknife = {"se_kind": "CR3", "df": clusters - 1, "df_method": "clusters_minus_1"}
-    fixed_sds = pd.DataFrame({each.row["rater"]: each.coefficients * each.sd for each in (first, second)})
-    uncertain_sds = pd.DataFrame(
-        {each.row["rater"]: each.coefficients * each.sds for each in (first, second)}
-    )
-    if covariance is None:
-        spread, source = fixed_sds, jackknife
-    else:
-        spread = covariance * np.outer([first.sd, second.sd], [first.sd, second.sd])
-        df = min(first.row["df"], second.row["df"])
-        source = {"se_kind": "model", "df": df, "df_method": first.row["df_method"]}
-    minus = np.array([1.0, -1.0])
-    found = [
-        ("difference", minus, spread, source),
-        ("absolute_difference", np.sign(standardised) * minus, spread, source),
-        ("difference_sd_uncertain", minus, uncertain_sds, jackknife),
-    ]
-    return [
-        {
-            **base,
-            **origin,
-            **_wald(weights, standardised, matrix, origin["df"]),
-            "role": base["role"] if term == "difference" else "secondary",
-            **_named(first.row, first.row["rater"], second.row["rater"], term),
-        }
-        for term, weights, matrix, origin in found
-    ]
-
-
-def _wald(
-    weights: np.ndarray, standardised: np.ndarray, spread: np.ndarray | pd.DataFrame, degrees: float
-) -> dict[str, Any]:
-    """Return estimate, Wald t interval and test of a combination, or why its standard error is not to be had.
-
-    `spread` is the covariance of the standardised coefficients, or their leave-one-cluster-out replicates.
-    """
-    if isinstance(spread, pd.DataFrame):
-        try:
-            spread = jackknife_covariance(spread).to_numpy()
-        except UnfittableModel as error:
-            empty = dict.fromkeys(
-                ("estimate", "std_error", "df", "statistic", "p_value", "ci_low", "ci_high")
-            )
-            return {**empty, "status": "refused", "reason": error.reason}
-    estimate, std_error = float(weights @ standardised), math.sqrt(weights @ spread @ weights)
-    statistic = estimate / std_error
-    margin = stats.t.ppf(0.5 + CI_LEVEL / 2, degrees) * std_error
+def standardisation(model: FittedModel, level: str) -> dict[str, tuple[str, float]]:
+    """Return, by rater, the alliance term of a level and the standard deviation that standardises it."""
     return {
-        "estimate": estimate,
-        "std_error": std_error,
-        "statistic": statistic,
-        "p_value": float(2 * stats.t.sf(abs(statistic), degrees)),
-        "ci_low": estimate - margin,
-        "ci_high": estimate + margin,
+        rater: (level_column(f"alliance_{rater}", level), level_sd(model.rows, f"alliance_{rater}", level))
+        for rater in model.specification.raters
     }
 
 
-def _refused(
-    refused: dict[str, Any], raters: Iterable[str], context: AnalysisContext
-) -> list[dict[str, Any]]:
-    """Return refused contrast rows."""
-    base = _contrast_base(refused, context)
+def _combinations(
+    first: dict[str, float], second: dict[str, float], inferences: Sequence[Inference]
+) -> list[tuple[str, Inference, dict[str, float]]]:
+    """List the contrasts of a pair of raters: term, how it is tested, weights of the coefficients."""
+    own = inferences[0]
+    difference = {**first, **{term: -sd for term, sd in second.items()}}
+    absolute = {term: weight * float(np.sign(own.result.params[term])) for term, weight in difference.items()}
     return [
-        {**base, **_named(refused, first, second, "difference")}
-        for first, second in itertools.combinations(raters, 2)
+        ("difference", own, difference),
+        ("absolute_difference", own, absolute),
+        *(("difference", inference, difference) for inference in inferences[1:]),
     ]
+
+
+def _role(term: str, inference: Inference, model: FittedModel, level: str, context: AnalysisContext) -> str:
+    """Give the role of a contrast: D has that of its coefficients, all else is secondary or sensitivity."""
+    if term == "absolute_difference":
+        return "secondary"
+    return role_of(inference, model, level, context)
 
 
 def single_rater_refusal(context: AnalysisContext) -> dict[str, Any]:
@@ -265,7 +202,7 @@ def posterior_contrasts(
     """
     scaled = {rater: values * sds[rater] for rater, values in draws.items()}
     rows = [
-        {**base, **summarise(values), **_named(base, rater, None, "coefficient_standardised")}
+        {**base, **summarise(values), **contrast_name(base, rater, None, "coefficient_standardised")}
         for rater, values in scaled.items()
     ]
     for first, second in itertools.combinations(scaled, 2):
@@ -278,7 +215,7 @@ def posterior_contrasts(
                 **summarise(difference),
                 "prob_direction": below,
                 "prob_rope": inside,
-                **_named(base, first, second, "difference"),
+                **contrast_name(base, first, second, "difference"),
             }
         )
         absolute = abs(scaled[first]) - abs(scaled[second])
@@ -287,7 +224,7 @@ def posterior_contrasts(
                 **base,
                 **summarise(absolute),
                 "role": "secondary",
-                **_named(base, first, second, "absolute_difference"),
+                **contrast_name(base, first, second, "absolute_difference"),
             }
         )
     return rows

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from alliance_outcome.analyses.bootstrap_contrasts import bootstrap_contrasts
 from alliance_outcome.analyses.early import fit_early_models
-from alliance_outcome.analyses.estimates import estimates_frame
+from alliance_outcome.analyses.estimates import estimates_frame, is_repetition
 from alliance_outcome.analyses.headline import all_contrasts
 from alliance_outcome.analyses.hybrid import fit_hybrid_models
-from alliance_outcome.analyses.multilevel import tabulate
+from alliance_outcome.analyses.multilevel_tables import tabulate
 from alliance_outcome.analyses.preparation import prepare_study
+from alliance_outcome.analyses.resampling import Resampling, resample_models
 from alliance_outcome.data.ingest import ingest_study
 from alliance_outcome.data.simulate import generating_values, simulate_study, write_raw_files
 from alliance_outcome.settings import StudySettings
@@ -29,6 +31,8 @@ from alliance_outcome.simulation_settings import SimulationSettings
 
 #: Size of the one run behind the pseudo-true values.
 LARGE_STUDY = {"n_clients": 20_000, "n_therapists": 1_000}
+#: Samples of clusters behind the standard errors of contrasts between two models: known to 10 %.
+REPLICATES = 50
 KEYS = ["level", "rater", "rater_b", "term"]
 PSEUDO_TRUE_COLUMNS = [
     "row_id",
@@ -57,7 +61,9 @@ def parameters_digest(settings: SimulationSettings) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def pseudo_true_values(study: StudySettings, seed: int, say: Callable[[str], None]) -> pd.DataFrame:
+def pseudo_true_values(
+    study: StudySettings, seed: int, say: Callable[[str], None], threads: int = 1
+) -> pd.DataFrame:
     """Run the estimators on one very large study.
 
     Parameters
@@ -68,6 +74,8 @@ def pseudo_true_values(study: StudySettings, seed: int, say: Callable[[str], Non
         Seed of the large study.
     say : callable
         Receives progress.
+    threads : int
+        Processors to use.
 
     Returns
     -------
@@ -95,24 +103,24 @@ def pseudo_true_values(study: StudySettings, seed: int, say: Callable[[str], Non
         primary_outcome=study.primary_outcome,
         outcome_unit=study.outcome_unit,
     )
-    fits = [
-        fit_hybrid_models(prepared.hybrid, prepared.context),
-        fit_early_models(prepared.early, prepared.context),
-    ]
-    tables = [
-        tabulate(models, prepared.context, analysis, study.min_therapists_for_claim)
-        for models, analysis in zip(fits, ("multilevel", "early"), strict=True)
-    ]
-    contrasts = all_contrasts(
-        [table.estimates for table in tables],
-        [table.covariances for table in tables],
-        [table.scales for table in tables],
-        [table.replicates for table in tables],
-        estimates_frame([]),
-        prepared.context,
-    )
+    fits = {
+        "multilevel": fit_hybrid_models(prepared.hybrid, prepared.context),
+        "early": fit_early_models(prepared.early, prepared.context),
+    }
+    parts = []
+    for analysis, models in fits.items():
+        limits = (prepared.context, analysis, study.min_therapists_for_claim)
+        parts.append(tabulate(models, *limits).contrasts)
+        say(f"{analysis} models fitted")
+        # Only contrasts between two models need a bootstrap.
+        singles = [model for model in models if model.specification.estimand == "total"]
+        resampled = resample_models(singles, Resampling(REPLICATES, seed, threads))
+        parts.append(estimates_frame(bootstrap_contrasts(singles, resampled, *limits)))
+        say(f"{analysis} models resampled")
+    contrasts = all_contrasts(parts, prepared.context)
     renamed = contrasts.rename(columns={"estimate": "pseudo_true_value", "std_error": "pseudo_true_se"})
-    kept = renamed[renamed["term"].isin(_TERMS.values()) & renamed["status"].eq("ok")]
+    wanted = contrasts["term"].isin(_TERMS.values()) & contrasts["status"].eq("ok")
+    kept = renamed[wanted & ~is_repetition(contrasts)]
     return kept.assign(parameters=parameters_digest(study.simulation))[PSEUDO_TRUE_COLUMNS]
 
 

@@ -150,8 +150,10 @@ def scales_frame(rows: pd.DataFrame, measures: Iterable[str], levels: Iterable[s
     return pd.DataFrame(records, columns=["level", "rater", "measure", "sd", "degrees_of_freedom"])
 
 
-def jackknife_level_sds(rows: pd.DataFrame, measure: str, level: str, cluster: str) -> pd.Series:
-    """Recompute the standard deviation of a level without each cluster in turn.
+def resampled_level_sds(
+    rows: pd.DataFrame, measure: str, level: str, clusters: pd.Series, draws: np.ndarray
+) -> np.ndarray:
+    """Compute the standard deviation of a level in samples of clusters, from sums over each cluster.
 
     Parameters
     ----------
@@ -159,28 +161,33 @@ def jackknife_level_sds(rows: pd.DataFrame, measure: str, level: str, cluster: s
         Rows of the model, from :func:`split_levels`.
     measure, level : str
         E.g. ``alliance_client`` and ``within_client``.
-    cluster : {'therapist', 'client'}
-        What is left out.
+    clusters : Series of int, shape (rows,)
+        Position of each row's cluster among the columns of `draws`; a cluster holds whole therapists, or whole clients
+        where no level is above them.
+    draws : ndarray of int, shape (samples, clusters)
+        How often each cluster was drawn; one drawn twice counts as two.
 
     Returns
     -------
-    Series
-        By cluster, in sorted order. Deviations within a cluster do not depend on the other clusters; those of the
-        highest level are centred again on the clusters that remain, by the update of a sum of squares.
+    ndarray, shape (samples,)
+        NaN in samples without degrees of freedom. Equal to splitting each sample again: deviations within a cluster do
+        not depend on the other clusters, and those of the highest level are centred again on the sample.
     """
     deviations = level_deviations(rows, measure, level).to_numpy()
-    unit_rows = rows if level == WITHIN_CLIENT else rows.drop_duplicates(_unit(level))
-    labels = unit_rows[cluster]
-    per_cluster = pd.DataFrame({"cluster": labels.to_numpy(), "square": deviations**2}).groupby("cluster")
-    squares, counts = per_cluster["square"].sum(), per_cluster.size()
-    if _unit(level) == cluster and level != WITHIN_CLIENT:
-        # Leaving out unit i of n changes the mean too: the sum of squares falls by d_i² n / (n − 1).
-        removed, degrees = squares * len(squares) / (len(squares) - 1), len(squares) - 2
+    of_unit = clusters if level == WITHIN_CLIENT else clusters[~rows[_unit(level)].duplicated()]
+
+    def per_cluster(codes: pd.Series, values: np.ndarray | None = None) -> np.ndarray:
+        return draws @ np.bincount(codes, weights=values, minlength=draws.shape[1])
+
+    squares, units = per_cluster(of_unit, deviations**2), per_cluster(of_unit)
+    if level in (BETWEEN_THERAPIST, BETWEEN_CLIENT_POOLED):
+        squares, means = squares - per_cluster(of_unit, deviations) ** 2 / units, 1
     else:
-        lost = counts - rows.groupby(cluster)["client"].nunique() if level == WITHIN_CLIENT else counts - 1
-        removed, degrees = squares, level_degrees(rows, level) - lost
-    remaining = (np.sum(deviations**2) - removed) / degrees
-    return np.sqrt(remaining).sort_index()
+        above = "client" if level == WITHIN_CLIENT else "therapist"
+        means = per_cluster(clusters[~rows[above].duplicated()])
+    degrees = (units - means).astype(float)
+    squares = np.maximum(squares, 0.0)  # rounding, where a sample holds one cluster again and again
+    return np.sqrt(np.divide(squares, degrees, out=np.full(len(draws), np.nan), where=degrees > 0))
 
 
 def _unit(level: str) -> str:

@@ -15,6 +15,9 @@ from alliance_outcome.design.levels import THREE_LEVELS, TWO_LEVELS, WITHIN_CLIE
 HYBRID_MODELS = ("hybrid_three_level", "hybrid_two_level", "hybrid_lag_three_level", "hybrid_lag_two_level")
 EARLY_MODELS = ("early_three_level", "early_two_level", "early_last_observed")
 
+#: Column of the severity one slot before the outcome, in models that have it among their predictors.
+LAGGED_OUTCOME = "outcome_before"
+
 
 @dataclass(frozen=True)
 class ModelSpecification:
@@ -48,8 +51,13 @@ class ModelSpecification:
         return self.model.startswith("early")
 
     @property
+    def has_lagged_outcome(self) -> bool:
+        """Whether the outcome of the slot before is among the predictors."""
+        return self.model.startswith("hybrid_lag")
+
+    @property
     def levels(self) -> tuple[str, ...]:
-        """Levels at which alliance has a coefficient."""
+        """Levels at which alliance has a coefficient, the innermost first."""
         levels = THREE_LEVELS if self.three_level else TWO_LEVELS
         return tuple(level for level in levels if not (self.is_early and level == WITHIN_CLIENT))
 
@@ -73,8 +81,8 @@ class ModelSpecification:
         baseline = ["severity_first"]
         if self.is_early:
             baseline.append("severity_before")
-        elif self.model.startswith("hybrid_lag"):
-            baseline.append("outcome_before")
+        elif self.has_lagged_outcome:
+            baseline.append(LAGGED_OUTCOME)
         return ["Intercept", *trend, *baseline, *covariates, *self.alliance_terms()]
 
 

@@ -1,87 +1,91 @@
-"""Denominator degrees of freedom of fixed effects by the inner-outer rule.
+"""Which small-sample method tests the fixed effects of a fit, by a rule that is fixed before the data.
 
-A term is tested against the number of units of the level at which it varies: a therapist's training against
-the number of therapists, however many sessions they held.
+Kenward and Roger's method (1997, 10.2307/2533558) adjusts the standard error for the estimation of the variances and
+finds degrees of freedom for it. It is derived for a restricted likelihood, a covariance matrix that is linear in its
+parameters, and predictors that do not depend on earlier outcomes. So:
+
+- Kenward–Roger for restricted likelihood fits with independent residuals, no lagged outcome and at most
+  :data:`MOST_ROWS_FOR_KENWARD_ROGER` rows;
+- Satterthwaite everywhere else: beside a lagged outcome (where standard errors come from the whole observed
+  information), with AR(1) residuals, after full maximum likelihood, and in larger data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from alliance_outcome.models.design_checks import INTERCEPT
+from alliance_outcome.models.contrast import CI_LEVEL, Contrast
+from alliance_outcome.models.multilevel_result import MultilevelResult
 
-#: Within a cluster a column is constant if its values differ by no more than this fraction of the column's
-#: spread, because cluster means carry rounding. It is R's ``sqrt(.Machine$double.eps)``, by which nlme tells
-#: constants.
-CONSTANT_TOLERANCE = float(np.sqrt(np.finfo(float).eps))
+#: With more rows than this, Satterthwaite's method is used: the two no longer differ by anything that would be printed.
+MOST_ROWS_FOR_KENWARD_ROGER = 50_000
 
-
-def varying_level(
-    column: NDArray[np.float64], levels: Sequence[tuple[str, NDArray[np.intp]]], innermost: str
-) -> str:
-    """Find the level at which a column varies.
-
-    Parameters
-    ----------
-    column : ndarray, shape (n_rows,)
-        A fixed-effect column.
-    levels : sequence of (name, codes), outermost first
-        Grouping levels of the model with a cluster code per row.
-    innermost : str
-        Name of the rows' own level.
-
-    Returns
-    -------
-    str
-        The outermost level within whose clusters the column is constant (so that it varies between them),
-        `innermost` if it varies within all.
-    """
-    tolerance = CONSTANT_TOLERANCE * float(np.abs(column - column.mean()).max())
-    for name, codes in levels:
-        highest = np.full(codes.max() + 1, -np.inf)
-        lowest = np.full(codes.max() + 1, np.inf)
-        np.maximum.at(highest, codes, column)
-        np.minimum.at(lowest, codes, column)
-        if float(np.max(highest - lowest)) <= tolerance:
-            return name
-    return innermost
+Method = Literal["kenward-roger", "satterthwaite"]
 
 
-def inner_outer(levels: Mapping[str, str], counts: Sequence[tuple[str, int]]) -> pd.Series:
-    """Compute inner-outer degrees of freedom.
+@dataclass(frozen=True, eq=False)
+class SmallSampleInference:
+    """Tests of the fixed effects of a fit by the method that the rule gives it.
 
     Parameters
     ----------
-    levels : mapping of term to level
-        Level at which each fixed effect varies, the intercept among them.
-    counts : sequence of (level, number of units), outermost first
-        Levels of the model, the rows last.
+    result : MultilevelResult
+    method : {'kenward-roger', 'satterthwaite'}
+    """
+
+    result: MultilevelResult
+    method: Method
+
+    @property
+    def df_method(self) -> str:
+        """Name of the method in tables of estimates."""
+        return self.method.replace("-", "_")
+
+    @property
+    def se_kind(self) -> str:
+        """Where standard errors come from: ``kenward_roger``, ``observed`` information, or the ``model``."""
+        if self.method == "kenward-roger":
+            return "kenward_roger"
+        return "model" if self.result.lagged_outcome is None else "observed"
+
+    def cov_params(self) -> pd.DataFrame:
+        """Return the covariance matrix behind the standard errors, terms by terms, in raw units."""
+        if self.method == "kenward-roger":
+            return self.result.in_raw_units(self.result.kenward_roger.adjusted_covariance)
+        return self.result.cov_params()
+
+    def contrast(self, weights: Any, ci_level: float = CI_LEVEL) -> Contrast:
+        """Test one combination of fixed effects.
+
+        Parameters
+        ----------
+        weights : mapping of term to float, or str
+            See :meth:`~alliance_outcome.models.multilevel_result.MultilevelResult.contrast`.
+        ci_level : float
+            Coverage of the interval.
+
+        Returns
+        -------
+        Contrast
+            With degrees of freedom of this very combination.
+        """
+        return self.result.contrast(weights, df=self.method, ci_level=ci_level)
+
+
+def small_sample_inference(result: MultilevelResult) -> SmallSampleInference:
+    """Choose the small-sample method of a fit.
+
+    Parameters
+    ----------
+    result : MultilevelResult
 
     Returns
     -------
-    Series, index terms
-        Degrees of freedom; 0 or less where a level has no more units than terms.
-
-    Notes
-    -----
-    Pinheiro & Bates 2000, section 2.4.2: level i has m_i − (m_{i−1} + p_i) degrees of freedom, with m_i units, p_i
-    terms and m_0 = 1 for the intercept. The intercept itself takes the largest of them, as in ``nlme::lme``.
+    SmallSampleInference
     """
-    terms_per_level = pd.Series([level for term, level in levels.items() if term != INTERCEPT]).value_counts()
-    degrees: dict[str, float] = {}
-    units_above = 1
-    for level, units in counts:
-        degrees[level] = float(units - units_above - terms_per_level.get(level, 0))
-        units_above = units
-    return pd.Series(
-        {
-            term: max(degrees.values()) if term == INTERCEPT else degrees[level]
-            for term, level in levels.items()
-        },
-        dtype=float,
-        name="df",
-    )
+    derived = result.reml and result.ar1 is None and result.lagged_outcome is None
+    affordable = result.n_rows <= MOST_ROWS_FOR_KENWARD_ROGER
+    return SmallSampleInference(result, "kenward-roger" if derived and affordable else "satterthwaite")

@@ -783,7 +783,11 @@ def _minimise(problem, parameters, inverse_hessian, tolerance, most):  # noqa: A
         )
         evaluations += count
         if length == 0.0:
-            return deviance, gradient, STALLED, evaluations, hessian
+            if fresh:
+                return deviance, gradient, STALLED, evaluations, hessian
+            # What was learned elsewhere may mislead here: once more, along the gradient.
+            hessian, fresh = np.eye(size), True
+            continue
         step = length * direction
         _update(hessian, step, trial_gradient - gradient, fresh)
         fresh = False

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from alliance_outcome.models.multilevel import fit_multilevel
+from alliance_outcome.models.design_checks import INTERCEPT
+from alliance_outcome.models.multilevel import MultilevelModel
 
 
 def implied_severity(
@@ -35,25 +36,10 @@ def implied_severity(
     UnfittableModel
         If the growth model cannot be fitted.
     """
-    fixed = pd.DataFrame({"Intercept": 1.0, "time": np.log(session.astype(float))}, index=severity.index)
-    fit = fit_multilevel(severity, fixed, client=client, slopes=("time",))
-    spread = _random_covariance(fit.variance_components)
-    point = np.array([1.0, np.log(at_session)])
-    predictions = {}
-    for label, index in fixed.groupby(client).groups.items():
-        design = fixed.loc[index].to_numpy()
-        residual = severity.loc[index].to_numpy() - design @ fit.params.to_numpy()
-        marginal = design @ spread @ design.T + fit.residual_variance * np.eye(len(design))
-        deviation = spread @ design.T @ np.linalg.solve(marginal, residual)
-        predictions[label] = float(point @ (fit.params.to_numpy() + deviation))
-    return pd.Series(predictions, name="severity").rename_axis("client")
-
-
-def _random_covariance(components: pd.DataFrame) -> np.ndarray:
-    """Return the 2 × 2 covariance of the clients' intercepts and slopes."""
-    terms = ["Intercept", "time"]
-    matrix = pd.DataFrame(0.0, index=terms, columns=terms)
-    for component in components[components["level"] == "client"].itertuples():
-        other = component.term if component.kind == "variance" else component.term2
-        matrix.loc[component.term, other] = matrix.loc[other, component.term] = component.value
-    return matrix.to_numpy()
+    fixed = pd.DataFrame({INTERCEPT: 1.0, "time": np.log(session.astype(float))}, index=severity.index)
+    fit = MultilevelModel(
+        severity, fixed, groups={"client": client}, random={"client": [INTERCEPT, "time"]}
+    ).fit()
+    clients = np.sort(client.unique())
+    wanted = pd.DataFrame({"client": clients, INTERCEPT: 1.0, "time": np.log(at_session)})
+    return fit.predict(wanted).set_axis(pd.Index(clients, name="client")).rename("severity")

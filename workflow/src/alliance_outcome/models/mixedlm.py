@@ -1,230 +1,254 @@
-"""statsmodels MixedLM under guard: start values, several optimisers, and a check that ignores its flags.
+"""A second opinion on a multilevel fit: statsmodels MixedLM, with its own likelihood and its own optimiser.
 
-MixedLM is the optimiser of record, but from its default start values it stops early on ordinary designs; it
-divides by variances, so that it can neither start nor end at zero; and where a variance is practically zero
-it can return fixed effects of exactly 0 with ``converged`` true (statsmodels issue 10239). Therefore it
-starts at a maximum of the same likelihood found on Gram matrices; random effects without variance there are
-left out of its model; only variance parameters are read from it; and
-:mod:`alliance_outcome.models.profiled_likelihood` decides from the exact likelihood of the whole model
-whether it converged.
+Nothing of the engine's likelihood is used here. MixedLM gets the data, the random effects that have variance in a given
+solution, and start values near it; it says where it finds a maximum, and how high. It
+cannot express correlated slopes beneath a second level, AR(1) residuals, or a model without random effects. It divides
+by variances, so that it can neither start nor end at zero, and where a variance is practically zero it can return fixed
+effects of exactly 0 with ``converged`` true (statsmodels issue 10239): effects without variance are left out of its
+model, which has the same likelihood.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
-from alliance_outcome.models.nested_design import ScaledRows
-from alliance_outcome.models.profiled_likelihood import (
-    LOG_LIKELIHOOD_TOLERANCE,
-    Problem,
-    Solution,
-    judged,
-    profiled_start,
-)
-from alliance_outcome.models.random_structure import ROUNDING, RandomStructure, semidefinite_cholesky
+from alliance_outcome.models.design_checks import INTERCEPT, UnfittableModel
 
-#: Optimisers of MixedLM and their start values, in the order in which they are tried until one converges.
-ATTEMPTS = (("bfgs", "profiled"), ("lbfgs", "profiled"), ("bfgs", "unit"), ("cg", "unit"))
+FloatArray = NDArray[np.float64]
 
-#: What is added to variance ratios that may be zero before MixedLM starts from them.
+#: Random effects with a smaller variance, relative to the residual variance and on columns of unit size, are left out.
+NO_VARIANCE = 1e-8
+
+#: MixedLM starts from the given variances times this, so that it has to find the maximum by itself, …
+DISPLACEMENT = 2.0
+#: … and, relative to the residual variance, from no less than this.
 SMALLEST_START = 1e-4
 
 #: Stopping rule for MixedLM's gradient, which is that of the log-likelihood per row.
-MIXEDLM_GRADIENT_TOLERANCE = 1e-8
-
-
-class _CovarianceFreeMixedLM(MixedLM):
-    """MixedLM whose Hessian is not computed.
-
-    ``fit`` needs it for standard errors alone, which here come from generalised least squares; near the
-    boundary it is singular, and the failure to invert it would lose the solution.
-    """
-
-    def hessian(self, params: object) -> tuple[NDArray[np.float64], bool]:  # noqa: ARG002 - the base class's
-        return -np.eye(self.k_fe + self.k_re2 + self.k_vc), False
+GRADIENT_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
-class _Formulation:
-    """A random structure as MixedLM takes it, restricted to effects that have variance.
+class SecondOpinion:
+    """What MixedLM found.
 
     Parameters
     ----------
-    correlated : bool
-        Whether the unit's effects are the group's correlated effects or variance components.
-    basis : ndarray, shape (q, r)
-        Directions of the unit's effects that have variance; columns of the identity where effects are
-        uncorrelated.
-    has_cluster : bool
-        Whether the cluster's intercept has variance.
+    params : Series
+        Fixed effects by term, in raw units.
+    log_likelihood : float
+        Its restricted log-likelihood at its own maximum, all constants included, for the columns as they were passed.
+    converged : bool
+        What it says of its optimiser.
     """
 
-    correlated: bool
-    basis: NDArray[np.float64]
-    has_cluster: bool
-
-    @classmethod
-    def whole(cls, structure: RandomStructure) -> _Formulation:
-        """Every random effect of the structure."""
-        return cls(structure.correlated, np.eye(len(structure.terms)), structure.cluster is not None)
-
-    @classmethod
-    def with_variance(cls, structure: RandomStructure, solution: Solution) -> _Formulation:
-        """Only the effects that have variance in a solution."""
-        if structure.correlated:
-            values, vectors = np.linalg.eigh(solution.covariance)
-            basis = vectors[:, values > ROUNDING * values.max()]
-        else:
-            basis = np.eye(len(structure.terms))[:, np.diag(solution.covariance) > 0.0]
-        return cls(structure.correlated, basis, solution.cluster_variance > 0.0)
-
-    @property
-    def empty(self) -> bool:
-        """Whether no random effect is left."""
-        return self.basis.shape[1] == 0 and not self.has_cluster
-
-    def pack(self, covariance: NDArray[np.float64], cluster_variance: float) -> NDArray[np.float64]:
-        """Return MixedLM's parameters for variance ratios of the whole structure."""
-        own = self.basis.T @ covariance @ self.basis
-        if self.correlated:
-            return semidefinite_cholesky(own)[np.tril_indices(len(own))]
-        return np.sqrt(np.concatenate([[cluster_variance] if self.has_cluster else [], np.diag(own)]))
-
-    def unpack(self, result: Any) -> tuple[NDArray[np.float64], float]:
-        """Return the variance ratios of the whole structure from a result of MixedLM."""
-        own = result.cov_re_unscaled if self.correlated else np.diag(result.vcomp / result.scale)
-        covariance = self.basis @ np.asarray(own) @ self.basis.T
-        return covariance, float(result.cov_re_unscaled[0, 0]) if self.has_cluster else 0.0
-
-    def model(self, rows: ScaledRows) -> MixedLM:
-        """Set up MixedLM."""
-        order = rows.order
-        unit_of_row = _codes(order.unit_starts, len(rows.outcome))
-        random = rows.random @ self.basis
-        if self.correlated:
-            return _CovarianceFreeMixedLM(rows.outcome, rows.columns, groups=unit_of_row, exog_re=random)
-        cluster_of_row = _codes(order.cluster_starts, len(order.unit_starts))[unit_of_row]
-        return _CovarianceFreeMixedLM(
-            rows.outcome,
-            rows.columns,
-            groups=cluster_of_row,
-            exog_re=np.ones((len(rows.outcome), 1)) if self.has_cluster else None,
-            exog_vc=_variance_components(random, unit_of_row, cluster_of_row) if random.shape[1] else None,
-        )
+    params: pd.Series
+    log_likelihood: float
+    converged: bool
 
 
-def _codes(starts: NDArray[np.intp], length: int) -> NDArray[np.intp]:
-    return np.repeat(np.arange(len(starts)), np.diff(np.append(starts, length)))
+class _CovarianceFreeMixedLM(MixedLM):
+    """MixedLM whose Hessian is not computed: it serves standard errors alone, and is singular near a boundary."""
+
+    def hessian(self, params: object) -> tuple[FloatArray, bool]:  # noqa: ARG002 - the base class's
+        return -np.eye(self.k_fe + self.k_re2 + self.k_vc), False
 
 
-def _variance_components(
-    random: NDArray[np.float64], unit_of_row: NDArray[np.intp], cluster_of_row: NDArray[np.intp]
-) -> VCSpec:
-    """One component per random column: in a cluster, one column per unit, zero in other units' rows."""
-    matrices: list[list[NDArray[np.float64]]] = [[] for _ in random.T]
-    for rows in np.split(np.arange(len(unit_of_row)), np.flatnonzero(np.diff(cluster_of_row)) + 1):
-        units = unit_of_row[rows]
-        indicator = (units[:, None] == np.unique(units)[None, :]).astype(float)
-        for blocks, column in zip(matrices, random.T, strict=True):
-            blocks.append(indicator * column[rows, None])
-    names = [[[str(unit) for unit in range(block.shape[1])] for block in blocks] for blocks in matrices]
-    return VCSpec([str(position) for position in range(len(matrices))], names, matrices)
-
-
-def estimate(problem: Problem, rows: ScaledRows) -> tuple[Solution, pd.DataFrame]:
-    """Maximise the likelihood over the variance ratios.
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """Data on a common scale: outcome and columns centred, with unit standard deviation.
 
     Parameters
     ----------
-    problem : Problem
-        A design with at least one random effect.
-    rows : ScaledRows
-        The rows it was built from.
+    outcome : ndarray, shape (n,)
+    fixed : ndarray, shape (n, p)
+        The intercept's ones first.
+    centre, spread : ndarray, shape (p - 1,)
+        Of the other columns.
+    outcome_centre, outcome_spread : float
+    terms : list of str
+        The intercept first.
+    """
+
+    outcome: FloatArray
+    fixed: FloatArray
+    centre: FloatArray
+    spread: FloatArray
+    outcome_centre: float
+    outcome_spread: float
+    terms: list[str]
+
+    @classmethod
+    def of(cls, outcome: pd.Series, fixed: pd.DataFrame) -> _Columns:
+        others = fixed.drop(columns=INTERCEPT)
+        values, raw = others.to_numpy(dtype=float), outcome.to_numpy(dtype=float)
+        centre, spread = values.mean(axis=0), values.std(axis=0)
+        columns = np.column_stack([np.ones(len(values)), (values - centre) / spread])
+        scaled = (raw - raw.mean()) / raw.std()
+        terms = [INTERCEPT, *others.columns]
+        return cls(scaled, columns, centre, spread, float(raw.mean()), float(raw.std()), terms)
+
+    def raw_coefficients(self, scaled: FloatArray) -> pd.Series:
+        slopes = self.outcome_spread * scaled[1:] / self.spread
+        intercept = self.outcome_centre + self.outcome_spread * scaled[0] - slopes @ self.centre
+        return pd.Series([intercept, *slopes], self.terms)
+
+    @property
+    def log_likelihood_shift(self) -> float:
+        """What to add to a restricted log-likelihood of the scaled data to get that of the data as they were passed.
+
+        Dividing the outcome by c multiplies its density by c per residual degree of freedom; dividing columns changes
+        the determinant of X'V⁻¹X.
+        """
+        degrees = len(self.outcome) - len(self.terms)
+        return float(-degrees * np.log(self.outcome_spread) - np.sum(np.log(self.spread)))
+
+
+def second_opinion(
+    outcome: pd.Series,
+    fixed: pd.DataFrame,
+    groups: Mapping[str, pd.Series],
+    covariances: Mapping[str, pd.DataFrame],
+    residual_variance: float,
+) -> SecondOpinion:
+    """Fit a model by MixedLM, by restricted maximum likelihood, from the estimates of another fit.
+
+    Parameters
+    ----------
+    outcome : Series, shape (n_rows,)
+    fixed : DataFrame, shape (n_rows, n_terms)
+        Fixed-effect columns, ``Intercept`` among them.
+    groups : mapping of level to labels
+        Outermost level first; one or two.
+    covariances : mapping of level to DataFrame, shape (q, q)
+        Covariance matrix of the random effects of each level that has any, in raw units, terms by terms. Beneath a
+        second level effects are independent, and the second level has a random intercept alone.
+    residual_variance : float
+        In raw units.
 
     Returns
     -------
-    Solution
-        The solution of MixedLM with the highest likelihood among those that converged. If none converged, or
-        the start value is better, the start value; if that did not converge either, the highest of all.
-    DataFrame
-        One row per attempt, the start value first: optimiser, start, log_likelihood (of the scaled design),
-        converged, gradient_max. An optimiser that broke down has no likelihood. Where no variance is left at
-        the start value, MixedLM has nothing to estimate and the start value stands alone.
+    SecondOpinion
+
+    Raises
+    ------
+    UnfittableModel
+        If no random effect has variance, MixedLM cannot express the model, or it breaks down numerically.
+
+    Notes
+    -----
+    MixedLM's restricted log-likelihood is log|V| + log|X'V⁻¹X| + (n − p)(1 + log 2πs²), times −½, with V relative to
+    the residual variance s²: lme4's, constants included, for the columns that it is given.
     """
-    start = profiled_start(problem)
-    table, solutions = [start.attempt()], []
-    if start.converged and _Formulation.with_variance(problem.structure, start).empty:
-        return start, pd.DataFrame(table)
-    for optimiser, start_name in ATTEMPTS:
-        formulation, parameters = _formulated(problem.structure, start_name, start)
-        solution = _attempt(problem, rows, formulation, parameters, (optimiser, start_name))
-        if solution is None:
-            table.append({"optimiser": optimiser, "start": start_name, "converged": False})
-            continue
-        table.append(solution.attempt())
-        solutions.append(solution)
-        if solution.converged and _not_below(solution, start):
-            break
-    return _best(solutions, start), pd.DataFrame(table)
-
-
-def _formulated(
-    structure: RandomStructure, start_name: str, start: Solution
-) -> tuple[_Formulation, NDArray[np.float64]]:
-    """Return what MixedLM is asked to fit, and where it starts."""
-    whole = _Formulation.whole(structure)
-    if start_name == "unit":
-        return whole, whole.pack(np.eye(len(structure.terms)), 1.0)
-    if start.converged:
-        reduced = _Formulation.with_variance(structure, start)
-        return reduced, reduced.pack(start.covariance, start.cluster_variance)
-    away_from_zero = start.covariance + SMALLEST_START * np.eye(len(structure.terms))
-    return whole, whole.pack(away_from_zero, start.cluster_variance + SMALLEST_START)
-
-
-def _not_below(solution: Solution, other: Solution) -> bool:
-    return solution.log_likelihood >= other.log_likelihood - LOG_LIKELIHOOD_TOLERANCE
-
-
-def _best(solutions: list[Solution], start: Solution) -> Solution:
-    converged = [solution for solution in solutions if solution.converged]
-    best = max(converged, key=lambda solution: solution.log_likelihood, default=None)
-    if best is not None and (_not_below(best, start) or not start.converged):
-        return best
-    if start.converged:
-        return start
-    return max([*solutions, start], key=lambda solution: solution.log_likelihood)
-
-
-def _attempt(
-    problem: Problem,
-    rows: ScaledRows,
-    formulation: _Formulation,
-    parameters: NDArray[np.float64],
-    names: tuple[str, str],
-) -> Solution | None:
-    """Run one optimiser; None if it broke down numerically."""
-    optimiser, start_name = names
-    settings = {} if optimiser == "lbfgs" else {"gtol": MIXEDLM_GRADIENT_TOLERANCE}
-    # MixedLM divides by variances and takes their logarithm on the way to the boundary, and warns whenever
-    # its own criteria are unsure; whether the result is a maximum is judged afterwards from the exact
-    # likelihood.
+    data = _Columns.of(outcome, fixed)
+    model, start = _model(data, fixed, groups, covariances, residual_variance)
+    # It takes logarithms of variances on the way to the boundary, and warns whenever its own criteria are unsure.
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            result = formulation.model(rows).fit(
-                start_params=parameters, reml=problem.reml, method=optimiser, **settings
+            found = model.fit(
+                start_params=np.sqrt(DISPLACEMENT) * start, reml=True, method="bfgs", gtol=GRADIENT_TOLERANCE
             )
-            covariance, cluster_variance = formulation.unpack(result)
-            if not (np.all(np.isfinite(covariance)) and np.isfinite(cluster_variance)):
-                return None
-            return judged(problem, optimiser, start_name, covariance, cluster_variance)
+            log_likelihood = float(found.llf)
         except np.linalg.LinAlgError:
-            return None
+            raise UnfittableModel("statsmodels MixedLM broke down numerically") from None
+    return SecondOpinion(
+        data.raw_coefficients(np.asarray(found.fe_params)),
+        log_likelihood + data.log_likelihood_shift,
+        bool(found.converged),
+    )
+
+
+def _model(
+    data: _Columns,
+    fixed: pd.DataFrame,
+    groups: Mapping[str, pd.Series],
+    covariances: Mapping[str, pd.DataFrame],
+    residual_variance: float,
+) -> tuple[MixedLM, FloatArray]:
+    """Set up MixedLM, and pack its start values: entries of a Cholesky factor, then standard deviations."""
+    effects = {
+        level: _effects(fixed, covariances[level], residual_variance)
+        for level in groups
+        if level in covariances
+    }
+    if not effects:
+        raise UnfittableModel("statsmodels MixedLM cannot fit a model without random effects")
+    if len(effects) == 1:
+        ((level, (columns, relative)),) = effects.items()
+        columns, relative = _with_variance(columns, relative)
+        model = _CovarianceFreeMixedLM(data.outcome, data.fixed, groups=groups[level], exog_re=columns)
+        factor = np.linalg.cholesky(relative + _lift(relative))
+        return model, factor[np.tril_indices(len(factor))]
+    return _nested(data, groups, effects)
+
+
+def _nested(
+    data: _Columns,
+    groups: Mapping[str, pd.Series],
+    effects: Mapping[str, tuple[FloatArray, FloatArray]],
+) -> tuple[MixedLM, FloatArray]:
+    """Set up a model with independent effects of units, as variance components within clusters."""
+    (outer, (intercept, above)), (inner, (columns, relative)) = effects.items()
+    if intercept.shape[1] != 1 or np.any(relative[~np.eye(len(relative), dtype=bool)] != 0.0):
+        raise UnfittableModel("statsmodels MixedLM cannot correlate effects beneath a second level")
+    kept = np.diag(relative) > NO_VARIANCE
+    has_cluster = above[0, 0] > NO_VARIANCE
+    if not kept.any() and not has_cluster:
+        raise UnfittableModel("no random effect has variance")
+    model = _CovarianceFreeMixedLM(
+        data.outcome,
+        data.fixed,
+        groups=groups[outer],
+        exog_re=intercept if has_cluster else None,
+        exog_vc=_variance_components(columns[:, kept], groups[inner], groups[outer]) if kept.any() else None,
+    )
+    variances = np.append(above[0, :1][[has_cluster]], np.diag(relative)[kept])
+    return model, np.sqrt(np.maximum(variances, SMALLEST_START))
+
+
+def _effects(
+    fixed: pd.DataFrame, covariance: pd.DataFrame, residual_variance: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return columns with random effects, of unit size, and the relative covariance matrix of their effects."""
+    columns = fixed[list(covariance.columns)].to_numpy(dtype=float)
+    sizes = np.sqrt(np.mean(columns**2, axis=0))
+    return columns / sizes, covariance.to_numpy() * np.outer(sizes, sizes) / residual_variance
+
+
+def _with_variance(columns: FloatArray, relative: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Turn correlated effects to the directions that have variance."""
+    values, vectors = np.linalg.eigh(relative)
+    kept = values > NO_VARIANCE
+    if not kept.any():
+        raise UnfittableModel("no random effect has variance")
+    if kept.all():
+        return columns, relative
+    return columns @ vectors[:, kept], np.diag(values[kept])
+
+
+def _lift(relative: FloatArray) -> FloatArray:
+    """Return what keeps a start matrix away from the boundary."""
+    smallest = float(np.linalg.eigvalsh(relative)[0])
+    return max(SMALLEST_START - smallest, 0.0) * np.eye(len(relative))
+
+
+def _variance_components(columns: FloatArray, units: pd.Series, clusters: pd.Series) -> VCSpec:
+    """One component per column: in a cluster, one column per unit, zero in other units' rows."""
+    matrices: list[list[FloatArray]] = [[] for _ in columns.T]
+    unit_codes = pd.factorize(units)[0]
+    # MixedLM takes clusters in the order of their sorted labels.
+    for rows in clusters.reset_index(drop=True).groupby(clusters.to_numpy()).indices.values():
+        own = unit_codes[rows]
+        indicator = (own[:, None] == np.unique(own)[None, :]).astype(float)
+        for blocks, column in zip(matrices, columns.T, strict=True):
+            blocks.append(indicator * column[rows, None])
+    names = [[[str(unit) for unit in range(block.shape[1])] for block in blocks] for blocks in matrices]
+    return VCSpec([str(position) for position in range(len(matrices))], names, matrices)
