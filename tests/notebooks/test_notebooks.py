@@ -16,12 +16,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from alliance_outcome.analyses.bootstrap_contrasts import bootstrap_contrasts
 from alliance_outcome.analyses.early import fit_early_models
 from alliance_outcome.analyses.estimates import estimates_frame, read_estimates, write_estimates
 from alliance_outcome.analyses.headline import all_contrasts
 from alliance_outcome.analyses.hybrid import fit_hybrid_models
-from alliance_outcome.analyses.multilevel import tabulate
+from alliance_outcome.analyses.multilevel_tables import tabulate
 from alliance_outcome.analyses.preparation import prepare_study
+from alliance_outcome.analyses.resampling import Resampling, resample_models
 from alliance_outcome.analyses.truth import truth_table
 from alliance_outcome.data.ingest import ingest_study
 from alliance_outcome.data.simulate import simulate_study, write_raw_files
@@ -33,6 +35,8 @@ EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: pat
 
 #: Large enough for both raters to have a spread at every level and for figures to have groups of ten clients.
 SIZE = {"n_clients": 80, "n_therapists": 12}
+#: Samples behind contrasts between two models; the notebooks show the numbers and do not judge them.
+REPLICATES = 20
 FIRST_LINE = 'results = Path(os.environ.get("ALLIANCE_OUTCOME_RESULTS", "../results/example"))'
 PSEUDONYM = re.compile(r"\b[CT]\d{3,}\b")
 METADATA = {
@@ -104,20 +108,18 @@ def example_study(root):
 
 
 def write_contrasts(prepared, study, path):
-    """Write the contrast table without its Bayesian rows."""
+    """Write the contrast table without its Bayesian rows, and with few samples behind what comes from a bootstrap."""
     fits = {
         "multilevel": fit_hybrid_models(prepared.hybrid, prepared.context),
         "early": fit_early_models(prepared.early, prepared.context),
     }
-    tables = [
-        tabulate(models, prepared.context, analysis, study.min_therapists_for_claim)
-        for analysis, models in fits.items()
-    ]
-    parts = [
-        [getattr(table, part) for table in tables]
-        for part in ("estimates", "covariances", "scales", "replicates")
-    ]
-    write_estimates(all_contrasts(*parts, estimates_frame([]), prepared.context), path)
+    parts = []
+    for analysis, models in fits.items():
+        limits = (prepared.context, analysis, study.min_therapists_for_claim)
+        parts.append(tabulate(models, *limits).contrasts)
+        resampled = resample_models(models, Resampling(REPLICATES, seed=5))
+        parts.append(estimates_frame(bootstrap_contrasts(models, resampled, *limits)))
+    write_estimates(all_contrasts(parts, prepared.context), path)
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,7 @@ def test_sections_stand_in_their_order(document):
         "description",
         "agreement",
         "models",
+        "explained",
         "diagnostics",
         "truth",
         "limits",
@@ -253,12 +254,12 @@ def test_data_flow_shows_what_was_kept_and_removed(html):
 
 def test_checks_are_badges_with_words_and_symbols(html):
     text = plain(part(html, "diagnostics"))
-    assert "5 checks: 3 passed, 1 failed, 1 not applicable" in text
+    assert "9 checks: 6 passed, 2 failed, 1 not applicable" in text
     assert "✗ failed Gradient too large (value 0.250, limit 0.100)" in text
     assert "✓ passed All in range" in text
     assert (
-        "✓ passed 2 of 2 optimiser runs converged Session to session, three levels (all raters, the client alone)"
-        in text
+        "✓ passed A maximum of the likelihood was reached; largest derivative of the deviance 3.8 × 10⁻¹¹ to "
+        "2.1 × 10⁻⁶, 1,204 rows Session to session, three levels (all raters, the client alone)" in text
     )
     assert "○ not applicable No ROPE given" in text
 
@@ -273,7 +274,68 @@ def test_versions_costs_and_sources_are_listed(html):
     assert "statsmodels 0.15.0" in plain(part(html, "software"))
     assert "Bayesian 84.0 –" in plain(part(html, "cost"))
     references = plain(part(html, "references"))
-    assert "Kruschke, 2021. doi:10.1038/s41562-021-01177-7" in references
+    for source in (
+        "Kruschke, 2021. doi:10.1038/s41562-021-01177-7",
+        "Kenward & Roger, 1997. doi:10.2307/2533558",
+        "Kuznetsova, Brockhoff & Christensen, 2017. doi:10.18637/jss.v082.i13",
+        "Bates et al., 2015. doi:10.18637/jss.v067.i01",
+        "Pustejovsky & Tipton, 2018. doi:10.1080/07350015.2016.1247004",
+        "Rights & Sterba, 2019. doi:10.1037/met0000184",
+        "Azen & Budescu, 2003. doi:10.1037/1082-989X.8.2.129",
+    ):
+        assert source in references
+
+
+def test_nothing_speaks_of_an_estimator_that_is_not_used(html):
+    assert not re.search(r"mixedlm\b|inner.outer|CR3|jackknife", html)
+    # MixedLM is named where it is asked for a second opinion, and nowhere else.
+    for name in ("answer", "models", "explained", "limits", "methods"):
+        assert "MixedLM" not in plain(part(html, name))
+
+
+def test_the_answer_is_followed_by_what_changes_it(study, tmp_path):
+    root = write_example(tmp_path)
+    path = root / "estimates" / "contrast.csv"
+    rows = read_estimates(path)
+    robust = (rows["se_kind"] == "CR2") & (rows["level"] == "within_client")
+    rows.loc[robust & (rows["model"] == "hybrid_three_level"), "ci_high"] = 0.06
+    write_estimates(rows, path)
+    html = render(root, study)
+    answer = plain(part(html, "answer"))
+    notice = answer.split("Read this with the answer")[1]
+    assert notice.startswith(" Cluster-robust standard errors (CR2) change how D within clients reads")
+    assert "REML, cluster-robust (CR2) sensitivity −0.39 [−0.77, 0.06]" in answer
+    assert "REML, SDs estimated secondary −0.39 [−0.73, −0.05]" in answer
+    assert "REML, AR(1) residuals sensitivity −0.34 [−0.66, −0.02]" in answer
+    assert "D within clients (−0.69 to −0.09 becomes −0.77 to 0.06)" in plain(part(html, "limits"))
+
+
+def test_other_assumptions_about_the_residuals_have_their_tables(html):
+    text = plain(part(html, "models"))
+    assert "Cluster-robust check" in text
+    assert "φ 0 by assumption 0.31 [0.25, 0.37]" in text
+    contrasts = text.split("All contrasts of the raters")[1].split("Cluster-robust check")[0]
+    assert "CR2" not in contrasts
+
+
+def test_explained_variance_is_told_level_by_level(html):
+    text = plain(part(html, "explained"))
+    assert "Of the variance within clients, 3.1 % [1.1, 5.1] is unique to the client" in text
+    assert "Fixed effects (marginal R²) f 40.0 % [38.0, 42.0]" in text
+
+
+def test_residuals_stand_among_the_diagnostics(html):
+    text = plain(part(html, "diagnostics"))
+    assert "Residuals one held session apart correlate by 0.31" in text
+    assert "Residuals have a skewness of 0.12" in text
+    assert "Clients: intercept 120 0.40 0.90" in text
+    assert 'id="figure-residuals"' in part(html, "diagnostics")
+
+
+@pytest.mark.parametrize(("therapists", "warns"), [(8, True), (12, True), (24, False)])
+def test_few_therapists_are_warned_of(study, tmp_path, therapists, warns):
+    text = plain(part(render(write_example(tmp_path, therapists=therapists), study), "limits"))
+    assert (f"With {therapists} therapists it is not established that intervals" in text) == warns
 
 
 def test_a_rendering_is_reproducible(html, tmp_path):
@@ -300,6 +362,9 @@ def test_an_unfinished_study_is_refused(study, tmp_path, missing):
 
 def test_a_study_with_one_rater_is_told_why_there_is_no_contrast(tmp_path):
     root = write_example(tmp_path)
+    shares = root / "estimates" / "explained.csv"
+    parts = read_estimates(shares)
+    write_estimates(parts[parts["term"].str.startswith("r2_")], shares)
     path = root / "estimates" / "contrast.csv"
     refused = (
         read_estimates(path)
@@ -318,6 +383,7 @@ def test_a_study_with_one_rater_is_told_why_there_is_no_contrast(tmp_path):
     draw_truth_figure(root, root / "figures", SETTINGS)
     html = render(root, root)
     assert "alliance is rated by the client only" in plain(part(html, "answer"))
+    assert "Fixed effects (marginal R²)" in plain(part(html, "explained"))
 
 
 def test_truth_without_pseudo_true_values_still_shows_what_generated_the_data(study, tmp_path):

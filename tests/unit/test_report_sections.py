@@ -4,15 +4,17 @@ import pandas as pd
 import pytest
 from report_example import write_example
 
+from alliance_outcome.analyses.estimates import is_repetition
 from alliance_outcome.report import answer_text
-from alliance_outcome.report.blocks import badge_groups
+from alliance_outcome.report.badges import badge_groups
 from alliance_outcome.report.estimate_tables import estimates_tables, refusal_table
 from alliance_outcome.report.inputs import Results
+from alliance_outcome.report.labels import LEVELS
 from alliance_outcome.report.sections.agreement import agreement_table
 from alliance_outcome.report.sections.data_flow import announcement_table, flow
 from alliance_outcome.report.sections.models import coefficient_blocks
 from alliance_outcome.report.sections.truth import coverage_sentence, generating_meanings
-from alliance_outcome.report.selection import failed_models, predictive_rows, truth_comparison
+from alliance_outcome.report.selection import failed_models, predictive_rows, shown_levels, truth_comparison
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +30,10 @@ def headline(contrast):
 def test_other_accounts_that_agree_are_said_to_agree(results):
     text = answer_text.further_accounts(results.contrast, results.answer)
     assert text == (
-        "Other accounts of the uncertainty of D: cluster-robust, with the standard deviations counted as estimated, "
-        "−0.73 to −0.05; Bayesian, −0.69 to −0.09 (probability that D is below zero .970). All of them agree with the "
-        "interval above, which excludes zero."
+        "Other accounts of D and its uncertainty: cluster-robust (CR2), −0.77 to −0.01; a bootstrap of therapists that "
+        "counts the standard deviations as estimated too, −0.73 to −0.05; with AR(1) residuals, D = −0.34, −0.66 to "
+        "−0.02; Bayesian, −0.69 to −0.09 (probability that D is below zero .970). All of them agree with the interval "
+        "above, which lies below zero."
     )
 
 
@@ -38,8 +41,21 @@ def test_an_account_that_disagrees_is_not_passed_over(results):
     contrast = results.contrast.copy()
     contrast.loc[headline(contrast) & (contrast["term"] == "difference_sd_uncertain"), "ci_high"] = 0.04
     text = answer_text.further_accounts(contrast, results.answer)
-    assert "−0.73 to 0.04" in text
-    assert text.endswith("which excludes zero: the answer depends on how its uncertainty is computed.")
+    assert "too, −0.73 to 0.04, which includes zero;" in text
+    assert text.endswith("which lies below zero: the answer depends on how its uncertainty is computed.")
+
+
+def test_the_cluster_of_the_bootstrap_is_that_of_the_model(results):
+    two_level = results.contrast[results.contrast["model"] == "hybrid_two_level"]
+    answer = {**results.answer, "model": "hybrid_two_level"}
+    assert "a bootstrap of clients that counts" in answer_text.further_accounts(two_level, answer)
+
+
+def test_accounts_are_read_by_the_region_of_practical_equivalence(results):
+    # The interval of D and all but that of CR2 lie inside a region of ±0.75.
+    text = answer_text.further_accounts(results.contrast, results.answer, rope=0.75)
+    assert "cluster-robust (CR2), −0.77 to −0.01, which lies below zero;" in text
+    assert "which lies inside the region of practical equivalence: the answer depends" in text
 
 
 def test_without_an_answer_there_are_no_further_accounts(results):
@@ -144,23 +160,35 @@ def test_the_probability_of_a_direction_is_that_of_the_more_probable_sign(result
     assert table.rows[0][headings.index("P(direction)")] == ".980"
 
 
-def test_only_tables_with_a_lagged_outcome_warn_of_its_standard_errors(results):
+def test_only_tables_with_a_lagged_outcome_speak_of_its_standard_errors(results):
     models = results.models[results.models["model"].str.startswith("hybrid")]
     warned = {
-        block.table.name: any("previous severity itself" in note for note in block.table.notes)
+        block.table.name: any("whole observed information" in note for note in block.table.notes)
         for block in coefficient_blocks("session", models, "")
     }
     assert warned == {
-        "session-unique-mixedlm": True,
+        "session-unique-multilevel": True,
         "session-unique-nutpie": False,
-        "session-total-mixedlm": True,
+        "session-total-multilevel": True,
     }
+
+
+def test_without_therapists_clients_are_pooled(results):
+    three_level = results.contrast["model"].str.contains("three_level|last_observed")
+    contrast = results.contrast.assign(status=results.contrast["status"].mask(three_level, "refused"))
+    assert shown_levels(contrast) == ["within_client", "between_client_pooled"]
+    assert shown_levels(results.contrast) == ["within_client", "between_client", "between_therapist"]
+    all_refused = results.contrast.assign(status="refused")
+    assert shown_levels(all_refused) == ["within_client", "between_client", "between_therapist"]
 
 
 def test_refusals_stand_under_their_reason(results):
     reason = "the study has no therapist ids"
     refused = results.models[results.models["model"].isin(["hybrid_three_level", "early_three_level"])]
-    refused = refused[refused["level"].notna() & (refused["engine"] == "mixedlm")]
+    # A refused model has no repetitions.
+    refused = refused[
+        refused["level"].isin(LEVELS) & (refused["engine"] == "multilevel") & ~is_repetition(refused)
+    ]
     table = refusal_table("refused", refused.assign(status="refused", reason=reason))
     (group,) = table.groups
     assert group.title == f"Refused: {reason}"
@@ -171,6 +199,13 @@ def test_refusals_stand_under_their_reason(results):
     assert group.rows[0][2].startswith(
         "Client-rated alliance, within clients; Therapist-rated alliance, within"
     )
+
+
+def test_a_refused_repetition_is_told_from_the_row_that_it_repeats(results):
+    rows = results.contrast[headline(results.contrast) & (results.contrast["engine"] == "multilevel")]
+    rows = rows[(rows["term"] == "difference") & (rows["estimand"] == "unique")]
+    (group,) = refusal_table("refused", rows.assign(status="not_established", reason="too few")).groups
+    assert [row[1] for row in group.rows] == ["REML", "REML, cluster-robust (CR2)", "REML, AR(1) residuals"]
 
 
 def test_checks_with_the_same_finding_share_a_badge():

@@ -5,7 +5,7 @@ import re
 import pytest
 from report_example import CONTEXT, SETTINGS, STUDY, design_context, write_example
 
-from alliance_outcome.report import estimation_text, limits_text, methods_text
+from alliance_outcome.report import estimation_text, inference_text, limits_text, methods_text
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.references import REFERENCES, cite, cited
 from alliance_outcome.settings import (
@@ -44,24 +44,55 @@ def test_bayesian_methods_state_priors_sampler_and_diagnostics(results):
 
 def test_estimation_names_what_the_rows_say(results):
     rows = results.models[results.models["model"] == "hybrid_two_level"]
-    text = estimation_text.estimation_paragraph(rows)
-    assert text == (
-        "Models were estimated by restricted maximum likelihood (REML; statsmodels MixedLM). Standard errors: "
-        "model-based. Degrees of freedom (df): inner–outer rule (a term is tested against the units of the level at "
-        "which it varies). It is optimistic for within-client alliance, whose effect varies over clients: it counts "
-        "sessions, although clients are fewer. Intervals: 95\N{NO-BREAK SPACE}%, Wald interval from the t "
-        "distribution. Missing data: available rows (missing at random given the model)."
+    assert estimation_text.estimation_paragraph(rows) == (
+        "Models were estimated by restricted maximum likelihood (REML) with this package's own engine, which is exact "
+        "for nested Gaussian models and maximises the criterion of lme4 (Bates et al., 2015). A client's intercept and "
+        "slopes may correlate. Intervals: 95\N{NO-BREAK SPACE}%, Wald interval from the t distribution. Missing data: "
+        "available rows (missing at random given the model)."
     )
 
 
 def test_estimation_follows_the_rows(results):
-    rows = results.models.assign(se_kind="CR2", df_method="kenward_roger", ci_level=0.9)
-    text = estimation_text.estimation_paragraph(rows)
-    assert "Kenward–Roger" in text
-    assert "cluster-robust (CR2)" in text
+    early = results.models[results.models["model"].str.startswith("early")]
+    text = estimation_text.estimation_paragraph(early.assign(ci_level=0.9))
+    assert "may correlate" not in text
     assert "90\N{NO-BREAK SPACE}%" in text
-    assert "inner" not in text
-    assert "optimistic" not in text
+
+
+def test_tests_are_named_as_the_rows_say(results):
+    rows = results.models[results.models["model"] == "hybrid_two_level"]
+    assert inference_text.testing_paragraph(rows) == (
+        "Fixed effects were tested with Kenward and Roger's adjusted standard errors and degrees of freedom (Kenward & "
+        "Roger, 1997). As a check the tests of alliance and of D were repeated with cluster-robust standard errors "
+        "(CR2) and Satterthwaite's degrees of freedom (Pustejovsky & Tipton, 2018); clusters are therapists in "
+        "three-level models and clients in two-level ones. Models with all raters were also fitted with AR(1) "
+        "residuals (session to session, two levels), which correlate the less the further apart they are, missed "
+        "sessions included; restricted likelihoods were compared."
+    )
+
+
+def test_a_lagged_outcome_has_standard_errors_of_its_own(results):
+    rows = results.models[results.models["model"].str.startswith("hybrid")]
+    text = inference_text.testing_paragraph(rows)
+    assert (
+        "Fixed effects of models without the previous severity were tested with Kenward and Roger's" in text
+    )
+    assert "come from the whole observed information" in text
+    assert "Their degrees of freedom are Satterthwaite's (Kuznetsova, Brockhoff & Christensen, 2017)." in text
+    lagged = rows[rows["model"].str.startswith("hybrid_lag")]
+    assert "Kenward and Roger's" not in inference_text.testing_paragraph(lagged)
+
+
+def test_large_studies_are_said_to_have_satterthwaites_degrees_of_freedom(results):
+    rows = results.models[results.models["model"] == "hybrid_two_level"]
+    own = rows["se_kind"] == "kenward_roger"
+    rows = rows[own].assign(se_kind="model", df_method="satterthwaite")
+    text = inference_text.testing_paragraph(rows)
+    assert text.startswith(
+        "Fixed effects were tested with model-based standard errors with Satterthwaite's degrees"
+    )
+    assert "Kenward" not in text
+    assert "CR2" not in text
 
 
 def test_without_likelihood_or_bayesian_rows_nothing_is_described(results):
@@ -72,7 +103,32 @@ def test_without_likelihood_or_bayesian_rows_nothing_is_described(results):
         == "No Bayesian model was estimated."
     )
     assert "No model" in estimation_text.estimation_paragraph(none)
-    assert estimation_text.lag_error_sentence(none) == ""
+    assert inference_text.testing_paragraph(none) == ""
+    assert inference_text.lagged_outcome_sentence(none) == ""
+    assert inference_text.bootstrap_paragraph(results.contrast.iloc[:0], results.explained.iloc[:0]) == ""
+    assert inference_text.explained_paragraph(results.explained.iloc[:0]) == ""
+
+
+def test_the_bootstrap_says_what_rests_on_it_and_on_how_many_samples(results):
+    text = inference_text.bootstrap_paragraph(results.contrast, results.explained)
+    assert text == (
+        "Intervals of contrasts of models with one rater at a time, D with uncertain standard deviations and explained "
+        "variance come from 1,000 usable bootstrap samples of therapists (in two-level models of clients), with all "
+        "their rows; every model was refitted to each. The percentiles at which intervals end were moved outwards for "
+        "the small number of clusters (Hesterberg, 2015)."
+    )
+    fewer = results.explained.assign(n_draws=987)
+    assert "987 to 1,000 usable" in inference_text.bootstrap_paragraph(results.contrast, fewer)
+    alone = inference_text.bootstrap_paragraph(results.contrast.iloc[:0], results.explained)
+    assert alone.startswith("Intervals of explained variance come from")
+
+
+def test_explained_variance_names_its_framework_and_how_it_was_shared_out(results):
+    text = inference_text.explained_paragraph(results.explained)
+    assert "(Rights & Sterba, 2019)" in text
+    assert "general dominance (Azen & Budescu, 2003)" in text
+    one_rater = results.explained[results.explained["term"].str.startswith("r2_")]
+    assert "dominance" not in inference_text.explained_paragraph(one_rater)
 
 
 def test_random_effects_come_from_the_rows(results):
@@ -86,32 +142,45 @@ def test_random_effects_come_from_the_rows(results):
     ]
 
 
-def test_the_lagged_outcome_is_warned_of_where_such_a_model_was_fitted(results):
+def test_the_lagged_outcome_is_spoken_of_where_such_a_model_was_fitted(results):
     lag = results.models["model"].str.startswith("hybrid_lag")
-    assert "standard errors of models with the previous severity" in estimation_text.lag_error_sentence(
-        results.models
-    )
-    assert estimation_text.lag_error_sentence(results.models[~lag]) == ""
+    sentence = inference_text.lagged_outcome_sentence
+    assert sentence(results.models).startswith("Standard errors of models with the previous severity")
+    assert sentence(results.models[~lag]) == ""
     refused = results.models.assign(status=results.models["status"].mask(lag, "refused"))
-    assert estimation_text.lag_error_sentence(refused) == ""
-
-
-def test_standard_errors_and_degrees_of_freedom_are_limits_where_they_are_optimistic(results):
-    titles = [title for title, _ in limits_text.standard_error_limits(results.models)]
-    assert titles == [
-        "Standard errors with a lagged outcome",
-        "Degrees of freedom",
-        "Client effects in the three-level models",
-    ]
-    early = results.models[results.models["model"].str.startswith("early")]
-    assert limits_text.standard_error_limits(early) == []
+    assert sentence(refused) == ""
 
 
 def test_session_to_session_coefficients_between_clients_are_concurrent(results):
     text = methods_text.hybrid_paragraph(section(STUDY, DesignSettings), results.models)
     assert "concurrent differences over the whole of therapy" in text
     assert not re.search(r"\bpredict(s|ed)?\b", text)
-    assert "standard errors of models with the previous severity" in text
+    assert "Further comparators contain the previous severity." in text
+    unlagged = results.models[~results.models["model"].str.startswith("hybrid_lag")]
+    assert "Further comparators" not in methods_text.hybrid_paragraph(
+        section(STUDY, DesignSettings), unlagged
+    )
+
+
+@pytest.mark.parametrize(("n_therapists", "warns"), [(8, True), (14, True), (15, False), (None, False)])
+def test_few_therapists_are_warned_that_coverage_is_not_established(n_therapists, warns):
+    limit = limits_text.few_therapists_limit(n_therapists)
+    assert (limit is not None) == warns
+    if warns:
+        assert limit[1].startswith(f"With {n_therapists} therapists it is not established")
+        # No other number: what a coverage study found is not part of this run.
+        assert re.findall(r"\d+", limit[1]) == [str(n_therapists)]
+
+
+def test_a_repeat_changes_what_the_run_says_it_may_change():
+    assert methods_text.seed_paragraph(7, {"deterministic"}).endswith("Nothing in this run was sampled.")
+    text = methods_text.seed_paragraph(7, {"mcmc", "bootstrap", "deterministic"})
+    assert text == (
+        "One seed (7) governs the run; every random step derives its own from it by name. Results from sampling a "
+        "posterior agree between runs within Monte Carlo error. Bootstrap samples are the same in every run with this "
+        "seed. Everything else agrees to the last digit on the same machine."
+    )
+    assert "posterior" not in methods_text.seed_paragraph(7, {"bootstrap"})
 
 
 def test_contrast_rules_follow_the_settings(results):
@@ -119,6 +188,8 @@ def test_contrast_rules_follow_the_settings(results):
         return methods_text.contrast_paragraph(results.contrast, settings, ["client", "therapist"])
 
     with_rope = paragraph(section(STUDY, DecisionSettings))
+    assert "a row that counts them as estimated stands beside it" in with_rope
+    assert "CR3" not in with_rope
     without = paragraph(DecisionSettings(min_therapists_for_claim=12))
     assert "minus the same product for the therapist" in with_rope
     assert "±0.25" in with_rope

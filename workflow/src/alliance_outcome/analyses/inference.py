@@ -81,14 +81,15 @@ class Inference:
         dict
             Estimate, interval and status; or the refusal.
         """
+        kind = {"se_kind": self.se_kind, "df_method": self.df_method}
         if self.test is None or self.result is None:
-            return {"status": "refused", "reason": self.reason}
+            return {**kind, "status": "refused", "reason": self.reason}
         try:
             tested = self.test(weights)
         except UnfittableModel as error:
-            return {"status": "refused", "reason": error.reason}
+            return {**kind, "status": "refused", "reason": error.reason}
         status = status_fields(self.result.converged, level, n_therapists, min_therapists, tested.df)
-        return {**wald_fields(tested), "se_kind": self.se_kind, "df_method": self.df_method, **status}
+        return {**wald_fields(tested), **kind, **status}
 
 
 def wald_fields(tested: Contrast) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance_outcome.report.estimate_tables import shared_decimals
+from alliance_outcome.report.estimate_tables import row_decimals
 from alliance_outcome.report.formatting import is_absent, join_words, lower_first, number, probability
 from alliance_outcome.report.labels import (
     engine_label,
@@ -17,7 +17,15 @@ from alliance_outcome.report.labels import (
     split_model_name,
     stage_label,
 )
-from alliance_outcome.report.selection import first_row, sd_uncertain_row
+from alliance_outcome.report.robustness import READINGS, reading
+from alliance_outcome.report.robustness_text import interval_words
+from alliance_outcome.report.selection import (
+    autoregressive,
+    cluster_robust,
+    clusters_of,
+    first_row,
+    sd_uncertain_row,
+)
 
 _NOT_ESTABLISHED = (
     "The numbers below are those of models of which one did not pass its checks. They are shown so that it can be "
@@ -56,7 +64,7 @@ def _statement(text: str) -> str:
     return name_terms(text if named is None else named[2])
 
 
-def further_accounts(contrast: pd.DataFrame, answer: Mapping[str, Any]) -> str:
+def further_accounts(contrast: pd.DataFrame, answer: Mapping[str, Any], rope: float | None = None) -> str:
     """Say what other ways of computing the uncertainty of D give, and whether the claim depends on the choice.
 
     Parameters
@@ -65,6 +73,8 @@ def further_accounts(contrast: pd.DataFrame, answer: Mapping[str, Any]) -> str:
         ``contrast.csv``.
     answer : mapping
         ``answer.json``.
+    rope : float or None
+        Region of practical equivalence.
 
     Returns
     -------
@@ -76,53 +86,58 @@ def further_accounts(contrast: pd.DataFrame, answer: Mapping[str, Any]) -> str:
     accounts = _accounts(contrast, answer)
     if not accounts:
         return ""
-    own = _excludes_zero(answer)
-    agree = [_excludes_zero(row) == own for row, _ in accounts]
-    known = "excludes" if own else "includes"
-    if all(agree):
-        verdict = f"All of them agree with the interval above, which {known} zero."
+    own = reading(answer, rope)
+    told = [_told(row, text, own, rope) for row, text in accounts]
+    if all(reading(row, rope) == own for row, _ in accounts):
+        verdict = f"All of them agree with the interval above, which {READINGS[own]}."
     else:
         verdict = (
-            f"Not all of them agree with the interval above, which {known} zero: the answer depends on how its "
+            f"Not all of them agree with the interval above, which {READINGS[own]}: the answer depends on how its "
             "uncertainty is computed."
         )
-    return f"Other accounts of the uncertainty of D: {'; '.join(text for _, text in accounts)}. {verdict}"
+    return f"Other accounts of D and its uncertainty: {'; '.join(told)}. {verdict}"
+
+
+def _told(row: pd.Series, text: str, own: str, rope: float | None) -> str:
+    """Write one account; say how it reads where that differs from the answer's own interval."""
+    found = reading(row, rope)
+    return text if found == own else f"{text}, which {READINGS[found]}"
 
 
 def _accounts(contrast: pd.DataFrame, answer: Mapping[str, Any]) -> list[tuple[pd.Series, str]]:
     """List the other rows of the headline's D with what is said of them."""
-    level, model = answer["level"], answer["model"]
-    found = []
-    robust = sd_uncertain_row(contrast, level, model)
-    if robust is not None:
-        words = "cluster-robust, with the standard deviations counted as estimated"
-        found.append((robust, f"{words}, {_range(robust)}"))
     same = contrast[
-        (contrast["level"] == level) & (contrast["model"] == model) & (contrast["status"] == "ok")
+        (contrast["level"] == answer["level"])
+        & (contrast["model"] == answer["model"])
+        & (contrast["estimand"] == "unique")
+        & (contrast["status"] == "ok")
     ]
+    found = []
+    robust = first_row(same[cluster_robust(same)], term="difference")
+    if robust is not None:
+        found.append((robust, f"cluster-robust (CR2), {interval_words(robust)}"))
+    uncertain = sd_uncertain_row(contrast, answer["level"], answer["model"])
+    if uncertain is not None:
+        words = (
+            f"a bootstrap of {clusters_of(uncertain)}s that counts the standard deviations as estimated too"
+        )
+        found.append((uncertain, f"{words}, {interval_words(uncertain)}"))
+    ar1 = first_row(same[autoregressive(same)], term="difference")
+    if ar1 is not None:
+        estimate = number(ar1["estimate"], row_decimals(ar1))
+        found.append((ar1, f"with AR(1) residuals, D = {estimate}, {interval_words(ar1)}"))
     other = first_row(same[same["quantity_kind"] == "mcmc"], term="difference")
     if other is not None:
         below = probability(other["prob_direction"])
         known = "" if is_absent(other["prob_direction"]) else f" (probability that D is below zero {below})"
-        found.append((other, f"{engine_label(other['engine'])}, {_range(other)}{known}"))
+        found.append((other, f"{engine_label(other['engine'])}, {interval_words(other)}{known}"))
     return found
 
 
-def _range(row: pd.Series) -> str:
-    """Write an interval in words."""
-    decimals = shared_decimals(row.to_frame().T)
-    return f"{number(row['ci_low'], decimals)} to {number(row['ci_high'], decimals)}"
-
-
-def _excludes_zero(row: Mapping[str, Any]) -> bool:
-    """Say whether an interval lies on one side of zero."""
-    return row["ci_low"] > 0 or row["ci_high"] < 0
-
-
-def notices(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """List what a reader must know beside the answer."""
+def notices(answer: Mapping[str, Any], *found: str) -> tuple[str, ...]:
+    """List what a reader must know beside the answer; `found` is what the report itself found, empty texts left out."""
     first = (_NOT_ESTABLISHED,) if answer["status"] == "not_established" else ()
-    return (*first, *answer.get("notes", ()))
+    return (*first, *(text for text in found if text), *answer.get("notes", ()))
 
 
 def glossary(raters: list[str]) -> tuple[tuple[str, str], ...]:
@@ -140,14 +155,25 @@ def glossary(raters: list[str]) -> tuple[tuple[str, str], ...]:
             "follows from priors and data.",
         ),
         (
-            "Cluster-robust",
-            "Standard errors from leaving out one cluster (therapist, or client where there are no therapists) at a "
-            "time. They do not rest on the model's assumptions about the residuals.",
+            "Cluster-robust (CR2)",
+            "Standard errors from how much whole clusters (therapists, or clients in two-level models) deviate from "
+            "the model, corrected for their small number. They do not rest on what the model assumes about residuals "
+            "and random effects, and need many clusters.",
+        ),
+        (
+            "SDs estimated",
+            "D has its standard deviations held fixed. In this row they count as estimated: clusters are drawn again "
+            "and again (a bootstrap), and models and standard deviations are computed anew in each sample.",
+        ),
+        (
+            "AR(1) residuals",
+            "A model in which what one session leaves unexplained may carry over to the next.",
         ),
         (
             "Role",
             "Fixed before the data. A primary row is the planned estimate at its level, a comparator what the field "
-            "usually reports; secondary rows look at the same quantity in another way.",
+            "usually reports; secondary rows look at the same quantity in another way, and sensitivity rows repeat one "
+            "under other assumptions.",
         ),
     )
 

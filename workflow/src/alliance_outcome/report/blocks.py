@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import pandas as pd
 from markupsafe import Markup
 
 from alliance_outcome.report.captions import Caption
 from alliance_outcome.report.figure_files import Figure
-from alliance_outcome.report.formatting import is_absent, number, sentence_case
 from alliance_outcome.report.inline_svg import inline_svg
-from alliance_outcome.report.labels import (
-    model_label,
-    name_terms,
-    raters_in_model,
-    split_model_name,
-    stage_label,
-    words,
-)
+from alliance_outcome.report.labels import model_label, raters_in_model
 from alliance_outcome.report.tables import Table
 
 
@@ -149,11 +140,17 @@ class Badge:
 
     @property
     def places(self) -> str:
-        """List the models with this finding, each with the raters in it."""
+        """List the models with this finding and the raters in them; models with the same raters stand together."""
         raters: dict[str, list[str]] = {}
         for model, name in self.where:
             raters.setdefault(model_label(model), []).append(raters_in_model(name))
-        return "; ".join(f"{model} ({', '.join(names)})" for model, names in raters.items())
+        models: dict[str, list[str]] = {}
+        for model, names in raters.items():
+            models.setdefault(", ".join(names), []).append(model)
+        return "; ".join(
+            f"{'; '.join(same)} ({'each: ' if len(same) > 1 else ''}{names})"
+            for names, same in models.items()
+        )
 
     @property
     def symbol(self) -> str:
@@ -163,11 +160,12 @@ class Badge:
 
 @dataclass(frozen=True)
 class Badges:
-    """The checks of one stage, failed ones first."""
+    """The checks of one stage, failed ones first, with a note on what they are where that needs saying."""
 
     kind: ClassVar[str] = "badges"
     title: str
     badges: tuple[Badge, ...]
+    note: str = ""
 
 
 Block = Text | Heading | Bullets | Terms | Notice | TableBlock | FigureBlock | Flow | Badges
@@ -195,66 +193,3 @@ class Section:
 def table_blocks(tables: Sequence[Table]) -> list[TableBlock]:
     """Wrap tables, leaving out those without rows."""
     return [TableBlock(table) for table in tables if table.rows]
-
-
-_STATES = {"true": "passed", "false": "failed"}
-
-
-def badge_groups(checks: pd.DataFrame) -> list[Badges]:
-    """Turn checks into badges, one group per stage.
-
-    Parameters
-    ----------
-    checks : DataFrame
-        Columns ``stage, name, passed, value, limit, text``; an empty ``passed`` means not applicable.
-
-    Returns
-    -------
-    list of Badges
-        In the order in which stages appear; within a stage failed checks come first, and checks of several models with
-        the same finding share a badge.
-    """
-    groups = []
-    for stage, rows in checks.groupby("stage", sort=False):
-        merged: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-        for row in rows.to_dict("records"):
-            badge = _badge(row)
-            merged.setdefault((badge.state, badge.text, badge.detail), []).extend(badge.where)
-        badges = [Badge(*key, tuple(where)) for key, where in merged.items()]
-        badges.sort(key=lambda badge: ("failed", "passed", "not applicable").index(badge.state))
-        groups.append(Badges(stage_label(stage), tuple(badges)))
-    return groups
-
-
-def _badge(row: dict[str, Any]) -> Badge:
-    """Turn one check into a badge."""
-    state = "not applicable" if is_absent(row["passed"]) else _STATES[str(row["passed"]).lower()]
-    text = words(row["name"]) if is_absent(row["text"]) else row["text"]
-    named = split_model_name(text)
-    where = () if named is None else (named[:2],)
-    statement = sentence_case(name_terms(text if named is None else named[2]))
-    return Badge(state, statement, _detail(row, statement), where)
-
-
-def _detail(row: dict[str, Any], statement: str) -> str:
-    """Give value and limit of a check whose statement has no number of its own; counts speak for themselves."""
-    if any(character.isdigit() for character in statement) or _is_count(row["value"]):
-        return ""
-    return ", ".join(f"{name} {_value(row[name])}" for name in ("value", "limit") if not is_absent(row[name]))
-
-
-def _is_count(text: str) -> bool:
-    """Say whether a value of a check is a whole number."""
-    try:
-        return float(text).is_integer()
-    except ValueError:
-        return False
-
-
-def _value(text: str) -> str:
-    """Write a value or limit of a check: numbers rounded, anything else as it is."""
-    try:
-        value = float(text)
-    except ValueError:
-        return str(text)
-    return number(value, 0 if value.is_integer() else 3)

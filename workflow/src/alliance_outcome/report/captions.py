@@ -61,8 +61,35 @@ CAPTIONS = {
         "model.",
         "Points of different scales are not comparable between raters; the contrast figure uses "
         "standard deviations for "
-        "that. Models that contain the previous severity answer another question, their within-client coefficients "
-        "are biased towards zero in short series, and their intervals are too narrow.",
+        "that. Models that contain the previous severity answer another question, and their within-client "
+        "coefficients are biased towards zero in short series.",
+    ),
+    "explained": Caption(
+        "What each rater's alliance explains, at each level",
+        "Each symbol is a share of the outcome's variance at that level, with its interval: what the alliance rated by "
+        "one rater explains beyond everything else in the model, the other rater's view included (unique), and what "
+        "either view would explain as well as the other (common). Unique and common parts add up to what the raters "
+        "explain together. Every level has an axis of its own.",
+        "The model was fitted again without each rater's alliance and without any, and the explained variance compared "
+        "(commonality analysis). Therapists, with all their clients and sessions, were drawn again and again, and all "
+        "these models refitted each time; in a model without a therapist level clients were drawn.",
+        "A negative common part is no error: it says that the two views suppress each other, so that each explains "
+        "more beside the other than alone. Chance alone lifts a unique part above zero in most samples, so an "
+        "interval above zero is no test of anything; that is what D and the coefficients are for. A large share of a "
+        "level with little variance is still little, above all between therapists, and shares say nothing about "
+        "causes.",
+    ),
+    "residuals": Caption(
+        "Residuals and client effects of the model behind the answer",
+        "Quantiles on the diagonal line mean a normal distribution. Mean residuals should scatter about zero, and "
+        "their spread about one height, whatever the fitted value and however late in therapy; autocorrelation should "
+        "be zero. Grey bars show where 95\N{NO-BREAK SPACE}% of the dots would lie if there were nothing but chance.",
+        "Residuals are outcomes minus fitted values, in units of the model's residual standard deviation; effects of "
+        "clients are in units of their own. Autocorrelation is that of residuals made independent under the model, "
+        "client by client. No dot rests on fewer than 10 clients.",
+        "Fitted values contain effects of clients that are pulled towards zero. Residuals therefore rise a little "
+        "with fitted values in every such model, and estimated effects look more normal than the true ones. In large "
+        "samples deviations that matter to nobody leave the grey bars; judge their size first.",
     ),
     "trajectories": Caption(
         "Alliance and severity over sessions",

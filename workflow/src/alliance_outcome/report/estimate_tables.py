@@ -30,8 +30,11 @@ from alliance_outcome.report.labels import (
     short_se_label,
     term_label,
 )
-from alliance_outcome.report.selection import engines
+from alliance_outcome.report.selection import autoregressive, cluster_robust, engines
 from alliance_outcome.report.tables import Cells, Table, make_grouped_table
+
+#: Monte Carlo errors of an estimate and of the ends of its interval.
+_ERRORS = ("mcse_mean", "mcse_ci_low", "mcse_ci_high")
 
 #: Headings of the numbers of an estimate without and with draws; ``{}`` is the level of the intervals.
 LIKELIHOOD_HEADINGS = ("Estimate", "SE", "{} interval", "df", "p")
@@ -41,6 +44,11 @@ POSTERIOR_HEADINGS = ("Estimate", "SD", "{} interval", "P(direction)", "P(in ROP
 #: What the headings mean, as terms with their meanings.
 LIKELIHOOD_TERMS = (
     ("SE", "Standard error of the estimate."),
+    (
+        "SE from",
+        "How the standard error was computed: Kenward–Roger (adjusted for the estimation of the variances), observed "
+        "(from the whole observed information), model (from the estimated variances as they are), or bootstrap.",
+    ),
     ("df", "Degrees of freedom of the t distribution behind interval and p."),
     ("p", "Two-sided p-value of the hypothesis that the quantity is zero."),
 )
@@ -80,8 +88,13 @@ def shared_decimals(frame: pd.DataFrame) -> int:
     int
         Decimals for estimates and ends of intervals.
     """
-    errors = frame[["mcse_mean", "mcse_ci_low", "mcse_ci_high"]].to_numpy(dtype=float).ravel()
+    errors = frame[list(_ERRORS)].to_numpy(dtype=float).ravel()
     return min((monte_carlo_decimals(error) for error in errors), default=DECIMALS)
+
+
+def row_decimals(row: pd.Series) -> int:
+    """Say how many decimals an estimate can have that stands on its own, and so can the ends of its interval."""
+    return min(monte_carlo_decimals(row[name]) for name in _ERRORS)
 
 
 def decimals_by_engine(frame: pd.DataFrame) -> dict[str, int]:
@@ -123,7 +136,8 @@ def estimates_tables(
     notes : callable
         Writes what stands beneath a table from its rows.
     one_unit : bool
-        Whether all rows share a unit and thus their decimals; otherwise each row has as many as it deserves.
+        Whether all rows share a unit and thus their decimals; otherwise, and if it comes from a bootstrap, each row
+        has as many as it deserves.
 
     Returns
     -------
@@ -145,9 +159,11 @@ def _engine_table(
     """Tabulate the rows of one engine."""
     draws = has_draws(frame.iloc[0])
     several_kinds = frame["se_kind"].nunique() > 1
+    shared = shared_decimals(frame[frame["quantity_kind"] != "bootstrap"])
     groups: dict[str, list[Cells]] = {}
-    for position, (_, row) in enumerate(frame.iterrows()):
-        decimals = shared_decimals(frame if one_unit else frame.iloc[[position]])
+    for _, row in frame.iterrows():
+        alone = not one_unit or row["quantity_kind"] == "bootstrap"
+        decimals = row_decimals(row) if alone else shared
         numbers = _posterior_cells(row, decimals) if draws else _likelihood_cells(row, decimals)
         kind = (short_se_label(row["se_kind"]),) if several_kinds else ()
         label = term_label(row["term"], row["rater"], row["rater_b"])
@@ -225,11 +241,26 @@ def refusal_table(name: str, frame: pd.DataFrame) -> Table:
     for (status, reason), same in frame.groupby(["status", "reason"], sort=False):
         title = f"{sentence_case(status_words(status))}: {name_terms(reason)}"
         groups[title] = [
-            (model_label(model) or ABSENT, sentence_case(engine_label(engine)) or ABSENT, _quantities(rows))
-            for (model, engine), rows in same.groupby(["model", "engine"], sort=False, dropna=False)
+            (model_label(model) or ABSENT, _estimation(engine, repeated) or ABSENT, _quantities(rows))
+            for (model, engine, repeated), rows in same.assign(repeated=_repetitions(same)).groupby(
+                ["model", "engine", "repeated"], sort=False, dropna=False
+            )
         ]
     caption = "What was refused or is not established, and why."
     return make_grouped_table(name, caption, ("Model", "Estimation", "Quantities"), groups, numeric_from=3)
+
+
+def _repetitions(frame: pd.DataFrame) -> pd.Series:
+    """Name the assumptions under which rows repeat another row; empty for the others."""
+    named = pd.Series("", frame.index, dtype="object")
+    named[cluster_robust(frame)] = "cluster-robust (CR2)"
+    named[autoregressive(frame)] = "AR(1) residuals"
+    return named
+
+
+def _estimation(engine: str | None, repeated: str) -> str:
+    """Say how a refused row would have been estimated."""
+    return ", ".join(text for text in (sentence_case(engine_label(engine)), repeated) if text)
 
 
 def _quantities(rows: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from alliance_outcome.analyses.estimates import is_repetition
 from alliance_outcome.report.formatting import (
     count,
     join_words,
@@ -16,15 +17,14 @@ from alliance_outcome.report.formatting import (
 )
 from alliance_outcome.report.labels import (
     CI_LABELS,
-    DF_LABELS,
-    SE_LABELS,
+    LIKELIHOOD_ENGINE,
     engine_label,
     model_label,
     name_terms,
     words,
 )
 from alliance_outcome.report.references import cite
-from alliance_outcome.report.selection import joint_rows
+from alliance_outcome.report.selection import joint_rows, variance_rows
 from alliance_outcome.settings import PriorSettings, SamplerSettings
 
 
@@ -39,32 +39,21 @@ def estimation_paragraph(models: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Estimator, degrees of freedom, intervals and missing data.
+        Estimator, intervals and missing data.
     """
-    rows = models[(models["engine"] == "mixedlm") & (models["status"] == "ok")]
+    rows = models[(models["engine"] == LIKELIHOOD_ENGINE) & (models["status"] == "ok")]
     if rows.empty:
         return "No model could be estimated by restricted maximum likelihood."
-    sentences = ["Models were estimated by restricted maximum likelihood (REML; statsmodels MixedLM)."]
-    if errors := _values(rows, "se_kind", SE_LABELS):
-        sentences.append(f"Standard errors: {errors}.")
-    if degrees := _values(rows, "df_method", DF_LABELS):
-        sentences.append(f"Degrees of freedom (df): {degrees}.{slope_df_clause(rows)}")
-    sentences.append(interval_sentence(rows))
+    sentences = [
+        "Models were estimated by restricted maximum likelihood (REML) with this package's own engine, which is exact "
+        f"for nested Gaussian models and maximises the criterion of lme4 {cite('bates')}."
+    ]
+    if rows["residual"].fillna("").str.contains("slopes? of .*, correlated").any():
+        sentences.append("A client's intercept and slopes may correlate.")
+    sentences.append(interval_sentence(rows[~is_repetition(rows) & ~variance_rows(rows)]))
     if missing := _values(rows, "missing_method"):
         sentences.append(f"Missing data: {missing.replace('(MAR)', '(missing at random given the model)')}.")
-    return " ".join(sentences)
-
-
-def slope_df_clause(rows: pd.DataFrame) -> str:
-    """Say that inner–outer degrees of freedom are too many for terms with random slopes, where there are such terms."""
-    inner_outer = (rows["df_method"] == "inner_outer").any()
-    slopes = rows["residual"].fillna("").str.contains("random slopes").any()
-    if not (inner_outer and slopes):
-        return ""
-    return (
-        " It is optimistic for within-client alliance, whose effect varies over clients: it counts sessions, "
-        "although clients are fewer."
-    )
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def structures(models: pd.DataFrame) -> list[tuple[str, str]]:
@@ -80,7 +69,8 @@ def structures(models: pd.DataFrame) -> list[tuple[str, str]]:
     list of tuple of str
         Models, and their structure in words; one entry per structure.
     """
-    rows = models[(models["engine"] == "mixedlm") & (models["status"] == "ok") & models["residual"].notna()]
+    rows = models[(models["engine"] == LIKELIHOOD_ENGINE) & (models["status"] == "ok")]
+    rows = rows[rows["residual"].notna() & ~is_repetition(rows)]
     found = []
     for structure, same in joint_rows(rows).groupby("residual", sort=False):
         names = join_words([lower_first(model_label(name)) for name in dict.fromkeys(same["model"])])
@@ -153,16 +143,3 @@ def engine_name(engine: str) -> str:
 def _plain(value: float) -> str:
     """Write a setting with no more decimals than it has."""
     return number(value, 0) if float(value).is_integer() else f"{value:g}"
-
-
-def lag_error_sentence(models: pd.DataFrame) -> str:
-    """Say what is wrong with the standard errors of models with a lagged outcome, where some were estimated."""
-    lagged = models["model"].fillna("").str.startswith("hybrid_lag") & (models["status"] == "ok")
-    if not lagged.any():
-        return ""
-    return (
-        "The model-based standard errors of models with the previous severity among their predictors are too "
-        "small, above all that of the previous severity itself, and their intervals and p-values too sure: the "
-        "information between fixed effects and variance parameters is taken for zero, "
-        "which it is not with a lagged outcome."
-    )

@@ -15,6 +15,8 @@ from alliance_outcome.report.figures_agreement import draw_agreement
 from alliance_outcome.report.figures_checks import draw_predictive, draw_truth
 from alliance_outcome.report.figures_contrast import draw_coefficient_forest, draw_contrast_forest
 from alliance_outcome.report.figures_description import draw_missingness, draw_trajectories
+from alliance_outcome.report.figures_explained import draw_explained
+from alliance_outcome.report.figures_residuals import draw_residuals
 from alliance_outcome.report.figures_timing import draw_timing
 from alliance_outcome.report.forest import Row, draw_forest
 from alliance_outcome.report.inputs import Results
@@ -27,6 +29,8 @@ _DRAWERS: dict[str, Callable[[Results, ReportSettings], Drawing]] = {
     "agreement": draw_agreement,
     "timing": draw_timing,
     "coefficients": draw_coefficient_forest,
+    "explained": draw_explained,
+    "residuals": draw_residuals,
     "predictive": draw_predictive,
     "truth": draw_truth,
 }

@@ -17,6 +17,8 @@ from alliance_outcome.report.formatting import is_absent
 _LINE = 0.17
 #: Lines that a row without text takes.
 _COMPACT = 0.62
+#: Height that an axis and the numbers beneath it take, in inches.
+_TICKS = 0.36
 #: Empty share of the width at either side.
 _MARGIN = 0.03
 #: Characters of 8.5 pt text that fit the width of a figure.
@@ -112,16 +114,59 @@ def draw_forest(
     Figure
         A figure of the common width, as high as its rows need.
     """
-    label_lines = x_label.count("\n") + 1 + (1 if directions else 0)
-    below = 0.36 + 0.17 * label_lines
-    body = sum(row_height(row) for row in rows) + 0.5 * _LINE
-    canvas = Canvas(figsize=(WIDTH, body + below))
-    axes = canvas.add_axes((_MARGIN, below / (body + below), 1 - 2 * _MARGIN, body / (body + below)))
-    axes.set_ylim(body, 0)
-    _set_range(axes, rows, reference, limits)
-    _draw_rows(axes, rows, reference)
-    _finish_axis(axes, x_label, directions)
+    return draw_forest_blocks([rows], x_label, reference=reference, limits=limits, directions=directions)
+
+
+def draw_forest_blocks(
+    blocks: Sequence[Sequence[Row]],
+    x_label: str,
+    *,
+    reference: float | None = 0.0,
+    limits: tuple[float, float] | None = None,
+    directions: tuple[str, str] | None = None,
+) -> Canvas:
+    """Draw forest plots on top of one another, each with an axis of its own.
+
+    Parameters
+    ----------
+    blocks : sequence of sequence of Row
+        At least one block of at least one row.
+    x_label, reference, limits, directions
+        As for :func:`draw_forest`, the same for all; written beneath the last block with numbers. Blocks without any
+        have no axis.
+
+    Returns
+    -------
+    Figure
+        As high as its rows and axes need.
+    """
+    label = 0.17 * (x_label.count("\n") + 1 + (1 if directions else 0))
+    last = max((number for number, rows in enumerate(blocks) if _has_numbers(rows)), default=len(blocks) - 1)
+    heights = [sum(row_height(row) for row in rows) + 0.5 * _LINE for rows in blocks]
+    below = [
+        (_TICKS if number == last or _has_numbers(rows) else 0.0) + (label if number == last else 0.0)
+        for number, rows in enumerate(blocks)
+    ]
+    height = sum(heights) + sum(below)
+    canvas = Canvas(figsize=(WIDTH, height))
+    top = height
+    for number, (rows, body) in enumerate(zip(blocks, heights, strict=True)):
+        axes = canvas.add_axes((_MARGIN, (top - body) / height, 1 - 2 * _MARGIN, body / height))
+        axes.set_ylim(body, 0)
+        _set_range(axes, rows, reference, limits)
+        _draw_rows(axes, rows, reference)
+        _finish_axis(axes)
+        if number == last:
+            _label_axis(axes, x_label, directions)
+        elif not _has_numbers(rows):
+            axes.set_axis_off()
+        top -= body + below[number]
     return canvas
+
+
+def _has_numbers(rows: Sequence[Row]) -> bool:
+    """Say whether a block needs its axis."""
+    return any(not is_absent(row.estimate) for row in rows)
 
 
 def _set_range(
@@ -218,11 +263,15 @@ def _wrapped(text: str) -> list[str]:
     return wrap(text, _CHARACTERS) or [""]
 
 
-def _finish_axis(axes: Axes, x_label: str, directions: tuple[str, str] | None) -> None:
-    """Label the axis and say what its directions mean."""
+def _finish_axis(axes: Axes) -> None:
+    """Leave the horizontal axis alone."""
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.locator_params(axis="x", nbins=6)
+
+
+def _label_axis(axes: Axes, x_label: str, directions: tuple[str, str] | None) -> None:
+    """Label the axis and say what its directions mean."""
     axes.set_xlabel(x_label)
     if directions:
         offset = -36 - 12 * x_label.count("\n")

@@ -12,6 +12,8 @@ ABSENT = "\N{EN DASH}"
 #: Decimals of a coefficient in points of the outcome.
 DECIMALS = 2
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 #: A simulated number loses its last decimal once its Monte Carlo error exceeds this many units of it.
 UNCERTAIN_UNITS = 5
 
@@ -46,6 +48,30 @@ def number(value: float | None, decimals: int = DECIMALS) -> str:
     if not float(text.replace(",", "")):
         text = text.lstrip("-")
     return text.replace("-", MINUS)
+
+
+def plain_number(text: str) -> str:
+    """Write a number in a program's notation as readers know it, for example ``1.8e-09`` as ``1.8 × 10⁻⁹``.
+
+    Parameters
+    ----------
+    text : str
+        A number.
+
+    Returns
+    -------
+    str
+        With a true minus sign, and thousands separators if it is whole; zero has neither sign nor exponent.
+    """
+    if not float(text.replace(",", "")):
+        return "0"
+    if text.isdigit():
+        return count(int(text))
+    mantissa, _, exponent = text.replace("-", MINUS).partition("e")
+    if not exponent:
+        return mantissa
+    raised = str(int(exponent.replace(MINUS, "-"))).translate(_SUPERSCRIPTS)
+    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{raised}"
 
 
 def count(value: float | None) -> str:

@@ -48,6 +48,10 @@ TRUTH_COLUMNS = (
 )
 
 
+#: What a table of residuals has, empty or not.
+DIAGNOSTIC_COLUMNS = ("model", "diagnostic", "level", "term", "at", "value", "n_rows", "n_units")
+
+
 @dataclass(frozen=True)
 class Results:
     """Read access to ``results/<study>/``.
@@ -85,6 +89,17 @@ class Results:
     def models(self) -> pd.DataFrame:
         """The coefficients of every model of :data:`MODEL_ANALYSES`, stacked."""
         return pd.concat([self.estimates(name) for name in MODEL_ANALYSES], ignore_index=True)
+
+    @cached_property
+    def explained(self) -> pd.DataFrame:
+        """Shares of explained variance."""
+        return self.estimates("explained")
+
+    @cached_property
+    def diagnostics(self) -> pd.DataFrame:
+        """``tables/diagnostics_multilevel.csv``: residuals and random effects of the model behind the answer."""
+        found = self.table("diagnostics_multilevel").reindex(columns=DIAGNOSTIC_COLUMNS)
+        return found.assign(value=found["value"].astype(float))
 
     @cached_property
     def answer(self) -> dict[str, Any]:

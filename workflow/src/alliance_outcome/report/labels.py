@@ -40,8 +40,11 @@ MODEL_LABELS = {
     "early_last_observed": "Early alliance to last observed session (sensitivity)",
 }
 
+#: The estimator without priors, as the estimates tables name it (not imported, because it loads a compiler).
+LIKELIHOOD_ENGINE = "multilevel"
+
 ENGINE_LABELS = {
-    "mixedlm": "REML",
+    LIKELIHOOD_ENGINE: "REML",
     "nutpie": "Bayesian",
     "pymc": "Bayesian",
 }
@@ -58,18 +61,8 @@ ROLE_LABELS = {
     "sensitivity": "sensitivity",
 }
 
-SE_LABELS = {
-    "model": "model-based",
-    "observed": "observed information",
-    "CR2": "cluster-robust (CR2)",
-    "CR3": "cluster-robust (CR3)",
-    "bootstrap": "bootstrap",
-    "posterior": "posterior standard deviation",
-    "jackknife": "jackknife over clusters",
-}
-
 #: Kinds of standard errors as they stand in a narrow column.
-SHORT_SE_LABELS = {"model": "model", "posterior": "posterior"}
+SHORT_SE_LABELS = {"kenward_roger": "Kenward–Roger"}
 
 CI_LABELS = {
     "wald_t": "Wald interval from the t distribution",
@@ -81,16 +74,6 @@ CI_LABELS = {
     "fisher_z": "Fisher-z interval",
 }
 
-DF_LABELS = {
-    "satterthwaite": "Satterthwaite",
-    "kenward_roger": "Kenward–Roger",
-    "between_within": "between–within",
-    "residual": "residual",
-    "normal": "normal approximation",
-    "clusters_minus_1": "number of clusters minus one",
-    "inner_outer": "inner–outer rule (a term is tested against the units of the level at which it varies)",
-}
-
 STAGE_LABELS = {
     "ingest": "Reading the files",
     "design": "Design",
@@ -100,6 +83,22 @@ STAGE_LABELS = {
     "agreement": "Agreement",
     "contrast": "Contrast of the raters",
     "simulation": "Simulation",
+    "bootstrap": "Bootstrap",
+    "second_opinion": "Second opinion",
+}
+
+#: What stands beneath the heading of a stage's checks.
+STAGE_NOTES = {
+    "second_opinion": "statsmodels MixedLM is an independent program for the same kind of model. Each model, in the "
+    "nearest version that it can express, was fitted by both programs, and fixed effects and log-likelihoods were "
+    "compared. A disagreement would point to a fault in one of the two; it decides nothing else.",
+}
+
+#: One step of the unit in which a study counts lags.
+SLOT_WORDS = {
+    "attended": "held session",
+    "scheduled": "scheduled session",
+    "week": "week",
 }
 
 #: What the rows of an analysis are called in the data flow and where columns of it are compared.
@@ -137,6 +136,7 @@ _FITTED_MODEL = re.compile(
     rf"\b(?P<model>{'|'.join(MODEL_LABELS)})\b"
     rf"(?:\.(?P<raters>[a-z][a-z0-9_]*))?(?:\.(?P<check>{'|'.join(CHECK_LABELS)})\b)?"
 )
+_COMPARED_VERSION = re.compile(r"^(?: \((?P<structure>[^()]*)\))?: (?P<statement>.*)$", re.DOTALL)
 _CATEGORY_TERM = re.compile(r"^(?P<name>.+)\[T\.(?P<category>.+)\]$")
 _VARIANCE_WORDS = {
     "var": "variance",
@@ -162,6 +162,9 @@ _CONTRAST_TERMS = {
     "difference": "D, {first} against {second}",
     "absolute_difference": "|β| of {first} minus |β| of {second}",
     "difference_sd_uncertain": "D, {first} against {second}, SDs estimated",
+}
+_OTHER_TERMS = {
+    "phi(residual)": "Correlation of neighbouring residuals (φ)",
 }
 
 
@@ -226,7 +229,25 @@ def term_label(term: str, rater: str | None = None, rater_b: str | None = None) 
         return _covariance_label(match["kind"], match["group"], match["terms"])
     if match := _CATEGORY_TERM.match(term):
         return f"{sentence_case(words(match['name']))}: {match['category']}"
+    if term in _OTHER_TERMS:
+        return _OTHER_TERMS[term]
     return _TERM_LABELS.get(term.lower(), sentence_case(words(term)))
+
+
+def name_slots(text: str, lag_unit: str) -> str:
+    """Say of slots, which texts of checks count in, what they are in a study that counts lags in this unit."""
+    return re.sub(r"\bslot\b", SLOT_WORDS.get(lag_unit, "slot"), text)
+
+
+def alliance_rater(term: str) -> str | None:
+    """Return who rates the alliance of a term; None for any other term."""
+    match = _ALLIANCE_TERM.match(term)
+    return None if match is None else match["rater"]
+
+
+def random_effect_label(term: str) -> str:
+    """Name a random effect, for example ``Slope of client-rated alliance, within clients``."""
+    return "Intercept" if term == "Intercept" else f"Slope of {lower_first(term_label(term))}"
 
 
 def name_terms(text: str) -> str:
@@ -266,11 +287,19 @@ def raters_in_model(raters: str) -> str:
 
 
 def split_model_name(text: str) -> tuple[str, str, str] | None:
-    """Split ``<model>.<raters>: <statement>``, as texts of checks are written; None for any other text."""
+    """Split ``<model>.<raters>: <statement>``, as texts of checks are written; None for any other text.
+
+    Random effects in brackets after the name, which say which version of the model was compared, become a word at the
+    end of the statement if it is not the model as it is.
+    """
     match = _FITTED_MODEL.match(text)
-    if match is None or match["raters"] is None or not text[match.end() :].startswith(": "):
+    if match is None or match["raters"] is None:
         return None
-    return match["model"], match["raters"], text[match.end() + 2 :]
+    rest = _COMPARED_VERSION.match(text[match.end() :])
+    if rest is None:
+        return None
+    simpler = "; client effects uncorrelated in both" if ", uncorrelated" in (rest["structure"] or "") else ""
+    return match["model"], match["raters"], f"{rest['statement']}{simpler}"
 
 
 def _boundary_label(group: str, term: str) -> str:

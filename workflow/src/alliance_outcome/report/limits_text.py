@@ -8,13 +8,15 @@ from typing import Any
 import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
-from alliance_outcome.report.estimation_text import lag_error_sentence, slope_df_clause
 from alliance_outcome.report.formatting import count, is_absent, join_words, number
 from alliance_outcome.report.labels import rater_label
 from alliance_outcome.report.references import cite
 
 #: Sessions per client that a reliability of .90 of client means needs (Crits-Christoph et al. 2011).
 SESSIONS_FOR_RELIABLE_MEANS = 4
+
+#: With fewer therapists a warning says that the coverage of intervals between therapists is not established.
+THERAPISTS_FOR_COVERAGE = 15
 
 Limit = tuple[str, str]
 
@@ -116,24 +118,17 @@ def concurrent_limit(models: pd.DataFrame) -> Limit | None:
     )
 
 
-def standard_error_limits(models: pd.DataFrame) -> list[Limit]:
-    """Say where the standard errors and degrees of freedom of the models without priors are too optimistic."""
-    likelihood = models[(models["engine"] == "mixedlm") & (models["status"] == "ok")]
-    limits = []
-    if lagged := lag_error_sentence(likelihood):
-        limits.append(("Standard errors with a lagged outcome", lagged))
-    if clause := slope_df_clause(likelihood):
-        limits.append(("Degrees of freedom", f"The inner–outer rule gives the degrees of freedom.{clause}"))
-    if likelihood["residual"].fillna("").str.contains("uncorrelated").any():
-        limits.append(
-            (
-                "Client effects in the three-level models",
-                "The REML models with three levels take a client's intercept and slopes for uncorrelated, because "
-                "the software cannot correlate them beside a therapist level; the two-level and the Bayesian "
-                "models estimate the correlations.",
-            )
-        )
-    return limits
+def few_therapists_limit(n_therapists: int | None) -> Limit | None:
+    """Say that intervals between therapists are not known to keep their level with few therapists."""
+    if n_therapists is None or n_therapists >= THERAPISTS_FOR_COVERAGE:
+        return None
+    return (
+        "Intervals between therapists",
+        f"With {count(n_therapists)} therapists it is not established that intervals of between-therapist coefficients "
+        "and of D at that level hold the truth as often as their level says, whatever the method: few units carry "
+        "them, and the variance between those units is hardly known. Small-sample degrees of freedom widen the "
+        "intervals but cannot make up for that. Read them as rough.",
+    )
 
 
 def commensurate_limit(commensurate: bool, raters: Sequence[str]) -> Limit | None:
@@ -198,6 +193,7 @@ def all_limits(
     n_therapists: int | None,
     minimum: int,
     early_sessions: int,
+    residual_limits: Sequence[Limit | None] = (),
 ) -> list[Limit]:
     """Collect every limit that applies, the gravest first.
 
@@ -217,6 +213,8 @@ def all_limits(
         Therapists that a claim needs.
     early_sessions : int
         Sessions behind the early-alliance means.
+    residual_limits : sequence of tuple of str or None
+        What follows from holding the models against other assumptions about the residuals.
 
     Returns
     -------
@@ -228,10 +226,11 @@ def all_limits(
         hybrid_limit(answer.get("level"), answer.get("model")),
         shared_rater_limit(design.outcome_rater, raters),
         *timing_limits(design.warnings),
+        *residual_limits,
         therapist_limit(n_therapists, minimum),
+        few_therapists_limit(n_therapists),
         means_limit(sample, early_sessions),
         concurrent_limit(models),
-        *standard_error_limits(models),
         commensurate_limit(design.commensurate, raters),
         *scoring_limits(measures, announcements),
         *standing_limits(len(raters)),

@@ -5,12 +5,11 @@ Pure functions from typed settings and tables to paragraphs, so that snapshots o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
-from alliance_outcome.report.estimation_text import lag_error_sentence
 from alliance_outcome.report.formatting import join_words, lower_first, number
 from alliance_outcome.report.labels import measure_name, model_label, rater_label, words
 from alliance_outcome.report.references import cite
@@ -123,8 +122,11 @@ def hybrid_paragraph(settings: DesignSettings, models: pd.DataFrame) -> str:
     )
     covariates = settings.covariates.client + settings.covariates.therapist
     adjusted = f", {join_words([words(name) for name in covariates])}" if covariates else ""
-    lag = lag_error_sentence(models)
-    lagged = f" Further comparators contain the previous severity. {lag}" if lag else ""
+    lagged = (
+        " Further comparators contain the previous severity."
+        if any(name.startswith("hybrid_lag") for name in fitted)
+        else ""
+    )
     return (
         f"The session-to-session hybrid model {cite('curran_bauer')} regresses the next severity on the alliance of "
         f"the raters at every level, {_TREND_WORDS[settings.time_trend]} and the first severity{adjusted}. It was "
@@ -154,14 +156,8 @@ def contrast_paragraph(contrast: pd.DataFrame, decision: DecisionSettings, rater
     """Say how raters were contrasted and when the report claims what."""
     if not (contrast["status"] == "ok").any():
         return "The raters were not contrasted."
-    robust = (contrast["se_kind"] == "CR3").any()
-    robust_text = (
-        " Contrasts of models with one rater at a time, and the row with uncertain standard deviations, have "
-        "cluster-robust standard errors (CR3): from leaving out one cluster at a time, a therapist in three-level "
-        "models and a client in two-level ones, with variance parameters held."
-        if robust
-        else ""
-    )
+    uncertain = (contrast["term"] == "difference_sd_uncertain").any()
+    beside = ", and a row that counts them as estimated stands beside it" if uncertain else ""
     rope = (
         f"An interval of D inside ±{number(decision.rope)}, the region of practical equivalence (ROPE), is called "
         "practically equal."
@@ -178,20 +174,38 @@ def contrast_paragraph(contrast: pd.DataFrame, decision: DecisionSettings, rater
     return (
         f"The contrast D is the {first}'s coefficient times the standard deviation of the {first}'s ratings at that "
         f"level, minus the same product for the {second}{further}. With all raters in one model its interval comes "
-        "from the joint covariance of the coefficients; standard deviations are held fixed, and a row that counts "
-        f"them as estimated stands beside it.{robust_text} A rater's view is said to predict more improvement only "
+        f"from the joint covariance of the coefficients; standard deviations are held fixed{beside}. "
+        "A rater's view is said to predict more improvement only "
         "if the interval of D excludes zero on that rater's side and that rater's own coefficient is below zero. "
         f"{rope} Between therapists nothing is claimed with fewer than {decision.min_therapists_for_claim} "
         f"therapists.{primary}"
     )
 
 
-def seed_paragraph(seed: int, engines: list[str]) -> str:
-    """Say where randomness comes from and what a repeat of the run may change."""
-    mcmc = (
-        " Results from sampling agree between runs within Monte Carlo error; everything else agrees to the last "
-        "digit on the same machine."
-        if any(engine in ("nutpie", "pymc") for engine in engines)
-        else " Nothing in this run was sampled."
+def seed_paragraph(seed: int, kinds: Collection[str]) -> str:
+    """Say where randomness comes from and what a repeat of the run may change.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    kinds : collection of str
+        Kinds of quantities in the run's tables: ``mcmc``, ``bootstrap``, …
+
+    Returns
+    -------
+    str
+        A paragraph.
+    """
+    repeats = []
+    if "mcmc" in kinds:
+        repeats.append("Results from sampling a posterior agree between runs within Monte Carlo error.")
+    if "bootstrap" in kinds:
+        repeats.append("Bootstrap samples are the same in every run with this seed.")
+    repeats.append(
+        "Everything else agrees to the last digit on the same machine."
+        if repeats
+        else "Nothing in this run was sampled."
     )
-    return f"One seed ({seed}) governs the run; every random step derives its own from it by name.{mcmc}"
+    start = f"One seed ({seed}) governs the run; every random step derives its own from it by name."
+    return " ".join([start, *repeats])

@@ -30,6 +30,13 @@ REFERENCES = {
     "crits_christoph": Reference("Crits-Christoph et al., 2011", "10.1037/a0023668"),
     "kruschke": Reference("Kruschke, 2021", "10.1038/s41562-021-01177-7"),
     "hamaker": Reference("Hamaker, Kuiper & Grasman, 2015", "10.1037/a0038889"),
+    "bates": Reference("Bates et al., 2015", "10.18637/jss.v067.i01"),
+    "kenward_roger": Reference("Kenward & Roger, 1997", "10.2307/2533558"),
+    "kuznetsova": Reference("Kuznetsova, Brockhoff & Christensen, 2017", "10.18637/jss.v082.i13"),
+    "pustejovsky_tipton": Reference("Pustejovsky & Tipton, 2018", "10.1080/07350015.2016.1247004"),
+    "hesterberg": Reference("Hesterberg, 2015", "10.1080/00031305.2015.1089789"),
+    "rights_sterba": Reference("Rights & Sterba, 2019", "10.1037/met0000184"),
+    "azen_budescu": Reference("Azen & Budescu, 2003", "10.1037/1082-989X.8.2.129"),
 }
 
 

@@ -21,6 +21,7 @@ from alliance_outcome.report.sections import (
     data_flow,
     description,
     diagnostics,
+    explained,
     limits,
     methods,
     models,
@@ -36,6 +37,7 @@ SECTION_BUILDERS = (
     description.build,
     agreement.build,
     models.build,
+    explained.build,
     diagnostics.build,
     truth.build,
     limits.build,
@@ -118,6 +120,8 @@ def section_references(sections: list[Section]) -> list[Reference]:
                 texts.append(block.text)
             elif block.kind == "terms":
                 texts += [meaning for _, meaning in block.items]
+            elif block.kind == "table":
+                texts += block.table.notes
     return cited(texts)
 
 

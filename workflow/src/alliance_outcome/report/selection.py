@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from alliance_outcome.report.labels import LEVELS
+from alliance_outcome.analyses.estimates import is_repetition
+from alliance_outcome.report.labels import LEVELS, LIKELIHOOD_ENGINE
 
 #: Engines in the order in which they are shown.
-ENGINE_ORDER = ("mixedlm", "nutpie", "pymc")
+ENGINE_ORDER = (LIKELIHOOD_ENGINE, "nutpie", "pymc")
 #: Terms of the headline figure.
 HEADLINE_TERMS = ("difference", "coefficient_standardised")
 _ESTIMATE_COLUMNS = (
@@ -20,7 +21,7 @@ _ESTIMATE_COLUMNS = (
 
 
 def shown_levels(contrast: pd.DataFrame) -> list[str]:
-    """List the levels of the headline: the pooled one only where there is no therapist level.
+    """List the levels of the headline: the pooled one only where no model with a therapist level was fitted.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def shown_levels(contrast: pd.DataFrame) -> list[str]:
     list of str
         In the report's order.
     """
-    levels = levels_of(contrast)
+    levels = levels_of(contrast[contrast["status"] != "refused"]) or levels_of(contrast)
     if "between_client" in levels:
         levels = [level for level in levels if level != "between_client_pooled"]
     return levels
@@ -70,9 +71,14 @@ def headline_model(contrast: pd.DataFrame, level: str, answer: Mapping[str, Any]
     return None
 
 
-def robust(frame: pd.DataFrame) -> pd.Series:
-    """Say which rows repeat another row with a cluster-robust or bootstrap standard error."""
-    return frame["se_kind"].fillna("").str.match(r"CR\d|bootstrap")
+def cluster_robust(frame: pd.DataFrame) -> pd.Series:
+    """Say which rows repeat another row with a cluster-robust standard error."""
+    return frame["se_kind"].astype("str").str.match(r"CR\d").fillna(False).astype(bool)
+
+
+def autoregressive(frame: pd.DataFrame) -> pd.Series:
+    """Say which rows come from a model with AR(1) residuals."""
+    return frame["residual"].astype("str").str.startswith("ar1").fillna(False).astype(bool)
 
 
 def headline_rows(contrast: pd.DataFrame, level: str, answer: Mapping[str, Any]) -> pd.DataFrame:
@@ -90,8 +96,7 @@ def headline_rows(contrast: pd.DataFrame, level: str, answer: Mapping[str, Any])
     Returns
     -------
     DataFrame
-        Rows of ``difference`` and ``coefficient_standardised`` with estimand ``unique`` and a standard error from the
-        model.
+        Rows of ``difference`` and ``coefficient_standardised`` with estimand ``unique``, tested in the model's own way.
     """
     model = headline_model(contrast, level, answer)
     chosen = (
@@ -99,9 +104,14 @@ def headline_rows(contrast: pd.DataFrame, level: str, answer: Mapping[str, Any])
         & (contrast["model"] == model)
         & (contrast["estimand"] == "unique")
         & contrast["term"].isin(HEADLINE_TERMS)
-        & ~robust(contrast)
+        & ~is_repetition(contrast)
     )
     return contrast[chosen]
+
+
+def clusters_of(row: pd.Series) -> str:
+    """Name the clusters of the model of a row: therapists where it has a therapist level, clients otherwise."""
+    return "therapist" if "therapist:" in str(row["residual"]) else "client"
 
 
 def sd_uncertain_row(contrast: pd.DataFrame, level: str, model: str | None) -> pd.Series | None:
@@ -126,24 +136,26 @@ def first_row(frame: pd.DataFrame, **conditions: str) -> pd.Series | None:
 
 
 def alliance_rows(models: pd.DataFrame) -> pd.DataFrame:
-    """Pick the coefficients of the alliance: rows with a rater and a level and a model-based standard error."""
+    """Pick the coefficients of the alliance: rows with a rater and a level, tested in the model's own way."""
     chosen = (
         models["rater"].notna()
         & models["level"].isin(LEVELS)
         & models["term"].fillna("").str.startswith("alliance_")
     )
-    return models[chosen & ~robust(models)]
+    return models[chosen & ~is_repetition(models)]
 
 
 def other_fixed_rows(models: pd.DataFrame) -> pd.DataFrame:
     """Pick the fixed effects that are not alliance coefficients, without variance parameters."""
     term = models["term"].fillna("")
-    return models[~term.str.startswith("alliance_") & ~variance_rows(models) & ~robust(models) & (term != "")]
+    own = ~term.str.startswith("alliance_") & (term != "") & ~is_repetition(models)
+    return models[own & ~variance_rows(models)]
 
 
 def variance_rows(models: pd.DataFrame) -> pd.Series:
     """Say which rows are variances, covariances or correlations of random effects or residuals."""
-    return models["term"].fillna("").str.match(r"(var|cov|corr?|sd)\(|residual|ar1|phi")
+    spread = models["term"].fillna("").str.match(r"(var|cov|corr?|sd)\(")
+    return spread & ~is_repetition(models)
 
 
 def joint_rows(models: pd.DataFrame) -> pd.DataFrame:

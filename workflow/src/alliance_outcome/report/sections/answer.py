@@ -14,17 +14,26 @@ from alliance_outcome.report.estimate_tables import (
     has_draws,
     interval_heading,
     role_words,
+    row_decimals,
 )
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import ABSENT, lower_first, sentence_case
 from alliance_outcome.report.labels import (
     LEVEL_MEANINGS,
+    LIKELIHOOD_ENGINE,
     engine_label,
     level_label,
     model_label,
     rater_label,
 )
+from alliance_outcome.report.robustness import autoregressive_comparisons, robust_comparisons
+from alliance_outcome.report.robustness_text import (
+    autocorrelation_notice,
+    robust_notice,
+)
 from alliance_outcome.report.selection import (
+    autoregressive,
+    cluster_robust,
     engines,
     failed_models,
     first_row,
@@ -38,17 +47,19 @@ from alliance_outcome.report.tables import Cells, Table, make_grouped_table
 
 def build(facts: Facts) -> Section:
     """Build the section."""
-    answer = facts.results.answer
-    texts = (
-        uncertainty(answer, facts.results.checks),
-        further_accounts(facts.results.contrast, answer),
-    )
+    answer, contrast = facts.results.answer, facts.results.contrast
+    rope = facts.decision.rope
+    texts = (uncertainty(answer, facts.results.checks), further_accounts(contrast, answer, rope))
     blocks: list[Block] = [Text(answer["claim"], "lead")]
     blocks += [Text(text) for text in texts if text]
-    if notes := notices(answer):
+    found = (
+        robust_notice(robust_comparisons(contrast, facts.results.models, rope), answer),
+        autocorrelation_notice(autoregressive_comparisons(contrast, rope), facts.results.checks, answer),
+    )
+    if notes := notices(answer, *found):
         blocks.append(Notice("Read this with the answer", notes))
     blocks.append(FigureBlock.of(facts.figures["contrast"]))
-    levels = shown_levels(facts.results.contrast)
+    levels = shown_levels(contrast)
     if levels:
         meanings = tuple((sentence_case(level_label(level)), LEVEL_MEANINGS[level]) for level in levels)
         blocks += table_blocks([answer_table(facts, levels)])
@@ -87,8 +98,8 @@ def answer_table(facts: Facts, levels: Sequence[str]) -> Table:
             flagged += [f"{engine_label(engine)}, {lower_first(model_label(model))}"] if mark else []
             label = f"{sentence_case(engine_label(engine))}{mark}"
             groups[title].append(_cells(rows, label, raters, decimals[engine]))
-            if engine == "mixedlm":
-                groups[title] += _robust_cells(sd_uncertain_row(contrast, level, model), len(raters))
+            if engine == LIKELIHOOD_ENGINE:
+                groups[title] += _further_cells(contrast, level, model, len(raters))
     headings = (
         "Estimation",
         "Role",
@@ -117,12 +128,25 @@ def _cells(rows: pd.DataFrame, label: str, raters: Sequence[str], decimals: int)
     )
 
 
-def _robust_cells(row: pd.Series | None, n_raters: int) -> list[Cells]:
-    """Write the row of D that counts the standard deviations as estimated."""
-    if row is None:
-        return []
-    label = "REML, cluster-robust, SDs estimated"
-    return [(label, role_words(row["role"]), estimate_text(row), *([ABSENT] * n_raters))]
+def _further_cells(contrast: pd.DataFrame, level: str, model: str | None, n_raters: int) -> list[Cells]:
+    """Write the rows of D that repeat it under other assumptions."""
+    own = (contrast["level"] == level) & (contrast["model"] == model) & (contrast["estimand"] == "unique")
+    rows = contrast[own & (contrast["engine"] == LIKELIHOOD_ENGINE)]
+    found = {
+        "cluster-robust (CR2)": first_row(rows[cluster_robust(rows)], term="difference"),
+        "SDs estimated": sd_uncertain_row(contrast, level, model),
+        "AR(1) residuals": first_row(rows[autoregressive(rows)], term="difference"),
+    }
+    return [
+        (
+            f"{engine_label(LIKELIHOOD_ENGINE)}, {name}",
+            role_words(row["role"]),
+            estimate_text(row, row_decimals(row)),
+            *([ABSENT] * n_raters),
+        )
+        for name, row in found.items()
+        if row is not None
+    ]
 
 
 def _wording(model: str | None, level: str) -> str:

@@ -1,4 +1,4 @@
-"""Checks as badges, and whether the Bayesian model reproduces the data."""
+"""Checks as badges, residuals of the model behind the answer, and whether the Bayesian model reproduces the data."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections import Counter
 
 import pandas as pd
 
-from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, badge_groups
+from alliance_outcome.report.badges import badge_groups
+from alliance_outcome.report.blocks import Block, FigureBlock, Heading, Section, Text, table_blocks
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import count, join_words, lower_first
-from alliance_outcome.report.labels import model_label
+from alliance_outcome.report.labels import model_label, name_slots
+from alliance_outcome.report.residual_text import effect_table, residual_sentences
 from alliance_outcome.report.selection import predictive_rows
 
 
 def build(facts: Facts) -> Section:
     """Build the section."""
-    checks = facts.results.checks
+    checks, lag_unit = facts.results.checks, facts.results.design.lag_unit
     has_therapists = facts.results.design.has_therapists
     predictive = predictive_rows(facts.results.table("predictive"), has_therapists=has_therapists)
-    groups = badge_groups(checks)
+    groups = badge_groups(checks.assign(text=[name_slots(str(text), lag_unit) for text in checks["text"]]))
     states = Counter(badge.state for group in groups for badge in group.badges for _ in range(badge.n))
     blocks: list[Block] = [
         Text(
@@ -29,10 +31,24 @@ def build(facts: Facts) -> Section:
         ),
         *([Text(_BOUNDARY)] if checks["name"].fillna("").str.startswith("boundary.").any() else []),
         *groups,
+        *residual_blocks(facts),
         FigureBlock.of(facts.figures["predictive"]),
         *([Text(sentence)] if (sentence := predictive_sentence(predictive)) else []),
     ]
     return Section("diagnostics", "Diagnostics", tuple(blocks))
+
+
+def residual_blocks(facts: Facts) -> list[Block]:
+    """Show residuals and random effects of the model behind the answer."""
+    table = facts.results.diagnostics
+    sentences = residual_sentences(table, facts.results.design.lag_unit)
+    return [
+        Heading("Residuals and random effects"),
+        *([Text(sentences)] if sentences else []),
+        FigureBlock.of(facts.figures["residuals"]),
+        *table_blocks([effect_table(table)]),
+        Heading("Does the Bayesian model reproduce the data?"),
+    ]
 
 
 def predictive_sentence(table: pd.DataFrame) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from alliance_outcome.report import estimation_text, methods_text
+from alliance_outcome.report import estimation_text, inference_text, methods_text
 from alliance_outcome.report.blocks import Block, Heading, Section, Terms, Text
 from alliance_outcome.report.facts import Facts
-from alliance_outcome.report.selection import engines
 
 
 def build(facts: Facts) -> Section:
@@ -21,13 +20,18 @@ def build(facts: Facts) -> Section:
         methods_text.hybrid_paragraph(facts.design, likelihood),
         methods_text.early_paragraph(facts.design.early),
         estimation_text.estimation_paragraph(likelihood),
+        inference_text.testing_paragraph(likelihood),
         estimation_text.bayesian_paragraph(
             results.estimates("bayesian"), facts.priors.priors, facts.sampler, facts.settings.outcome_unit
         ),
         methods_text.contrast_paragraph(results.contrast, facts.decision, results.raters),
-        methods_text.seed_paragraph(facts.seed, engines(results.models)),
+        inference_text.explained_paragraph(results.explained),
+        inference_text.bootstrap_paragraph(results.contrast, results.explained),
+        methods_text.seed_paragraph(
+            facts.seed, {*results.models["quantity_kind"], *results.explained["quantity_kind"]}
+        ),
     ]
-    blocks: list[Block] = [Text(text) for text in paragraphs]
+    blocks: list[Block] = [Text(text) for text in paragraphs if text]
     if structures := estimation_text.structures(results.models):
         blocks += [Heading("Residuals and random effects of the REML models"), Terms(tuple(structures))]
     return Section("methods", "Methods", tuple(blocks))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from alliance_outcome.analyses.estimates import is_repetition
 from alliance_outcome.report.blocks import (
     Block,
     FigureBlock,
@@ -23,10 +24,13 @@ from alliance_outcome.report.estimate_tables import (
     has_draws,
     refusal_table,
 )
-from alliance_outcome.report.estimation_text import lag_error_sentence
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import degrees_of_freedom, lower_first, number, sentence_case
+from alliance_outcome.report.inference_text import lagged_outcome_sentence
 from alliance_outcome.report.labels import level_label, model_label, rater_label
+from alliance_outcome.report.robust_tables import autoregressive_table, robust_table
+from alliance_outcome.report.robustness import autoregressive_comparisons, robust_comparisons
+from alliance_outcome.report.robustness_text import autoregressive_paragraph
 from alliance_outcome.report.selection import (
     alliance_rows,
     joint_rows,
@@ -65,13 +69,15 @@ def build(facts: Facts) -> Section:
     contrasts = contrast_blocks(results.contrast, facts.settings.outcome_unit)
     blocks += [Heading("All contrasts of the raters"), *contrasts] if contrasts else []
     blocks += [
+        *robust_blocks(facts),
+        *autoregressive_blocks(facts),
         Heading("Standard deviations, further terms and variances"),
         *table_blocks([scale_table(results.scales)]),
         *further_blocks(models),
         *variance_blocks(models),
         Heading("Refused or not established"),
     ]
-    refused = refusal_table("refused", not_ok(results.contrast, models))
+    refused = refusal_table("refused", not_ok(results.contrast, models, results.explained))
     blocks += table_blocks([refused]) or [Text("Nothing was refused.")]
     return Section("models", "The models", tuple(blocks))
 
@@ -90,7 +96,7 @@ def _notes(first: str = "") -> Callable[[pd.DataFrame], tuple[str, ...]]:
     """Make the notes of a table: a first sentence, and what the standard errors of a lagged outcome are worth."""
 
     def notes(rows: pd.DataFrame) -> tuple[str, ...]:
-        return tuple(text for text in (first, lag_error_sentence(rows)) if text)
+        return tuple(text for text in (first, lagged_outcome_sentence(rows)) if text)
 
     return notes
 
@@ -113,8 +119,8 @@ def coefficient_blocks(name: str, frame: pd.DataFrame, note: str) -> list[TableB
 
 
 def contrast_blocks(contrast: pd.DataFrame, unit: str) -> list[TableBlock]:
-    """Tabulate the contrasts of every model, engine, estimand and standard error, level by level."""
-    rows = contrast[contrast["status"] == "ok"]
+    """Tabulate the contrasts of every model, engine and estimand, level by level."""
+    rows = contrast[(contrast["status"] == "ok") & ~is_repetition(contrast)]
     tables = []
     for level in levels_of(rows):
         shown = rows[rows["level"] == level]
@@ -126,6 +132,26 @@ def contrast_blocks(contrast: pd.DataFrame, unit: str) -> list[TableBlock]:
             notes=_notes(note),
         )
     return table_blocks(tables)
+
+
+def robust_blocks(facts: Facts) -> list[Block]:
+    """Hold the models' own intervals against cluster-robust ones."""
+    results = facts.results
+    tables = table_blocks(
+        [robust_table(robust_comparisons(results.contrast, results.models, facts.decision.rope))]
+    )
+    return [Heading("Cluster-robust check"), *tables] if tables else []
+
+
+def autoregressive_blocks(facts: Facts) -> list[Block]:
+    """Hold independent against AR(1) residuals."""
+    results = facts.results
+    compared = autoregressive_comparisons(results.contrast, facts.decision.rope)
+    tables = table_blocks([autoregressive_table(compared, results.models, results.design.lag_unit)])
+    if not tables:
+        return []
+    text = autoregressive_paragraph(compared, results.checks, results.answer, results.design.lag_unit)
+    return [Heading("Residuals from session to session"), *([Text(text)] if text else []), *tables]
 
 
 def scale_table(table: pd.DataFrame) -> Table:
