@@ -298,7 +298,9 @@ def test_a_robust_test_that_breaks_down_is_a_refusal():
 
     inference = Inference(object(), refuse, "CR2", "satterthwaite", "CR2")
     found = inference.fields({"alliance": 1.0}, level=None, n_therapists=20, min_therapists=10)
-    assert found == {"status": "refused", "reason": "this coefficient rests on a single cluster"}
+    # A refused repetition still says what it would have repeated, so that it is not taken for the model's own row.
+    kind = {"se_kind": "CR2", "df_method": "satterthwaite"}
+    assert found == {**kind, "status": "refused", "reason": "this coefficient rests on a single cluster"}
 
 
 def test_without_degrees_of_freedom_nothing_is_established():
