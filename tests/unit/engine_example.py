@@ -75,7 +75,7 @@ def lagged_study(
 ) -> pd.DataFrame:
     """Simulate outcomes that depend on the previous one, the first of which is independent of the client's effect.
 
-    A share `kept` of the sessions is in the table; `before` is the outcome of the previous session, in the table or not.
+    A share `kept` of the sessions is in the table; `before` is the outcome of the session before, in the table or not.
     """
     rng = np.random.default_rng(seed)
     effect = rng.normal(size=clients)
@@ -90,7 +90,9 @@ def lagged_study(
     return data[rng.random(len(data)) < kept].reset_index(drop=True)
 
 
-def model(formula: str, data: pd.DataFrame, groups: Sequence[str] = LEVELS, **options: object) -> MultilevelModel:
+def model(
+    formula: str, data: pd.DataFrame, groups: Sequence[str] = LEVELS, **options: object
+) -> MultilevelModel:
     """Make a model of clients in therapists unless other levels are named."""
     return MultilevelModel.from_formula(formula, data, groups, **options)
 
@@ -126,10 +128,10 @@ MODELS: dict[str, dict] = {
 def example(name: str, reml: bool = True) -> tuple[MultilevelResult, pd.DataFrame]:
     """Fit a model of `MODELS`, and return its data too."""
     arguments = MODELS[name]
-    if "residual" in arguments:
-        data = study(5, autocorrelation=0.5, time=arguments["time"])
-    else:
-        data = study()
+    correlated = (
+        {"seed": 5, "autocorrelation": 0.5, "time": arguments["time"]} if "residual" in arguments else {}
+    )
+    data = study(**correlated)
     return fit(data=data, reml=reml, **arguments), data
 
 
@@ -179,7 +181,9 @@ def slopes(function: Callable[[np.ndarray], np.ndarray | float], at: np.ndarray,
     found = []
     for direction in step * np.eye(len(at)):
         points = [function(at + count * direction) for count in (-2, -1, 1, 2)]
-        found.append((np.subtract(points[0], points[3]) + 8.0 * np.subtract(points[2], points[1])) / (12.0 * step))
+        found.append(
+            (np.subtract(points[0], points[3]) + 8.0 * np.subtract(points[2], points[1])) / (12.0 * step)
+        )
     return np.array(found)
 
 

@@ -88,7 +88,9 @@ def test_simulated_outcomes_have_the_covariance_of_the_model(name: str) -> None:
 
 
 @KINDS
-@pytest.mark.parametrize("name", ["client_slope", "slopes_at_both_levels", "autoregressive", "independent_slope"])
+@pytest.mark.parametrize(
+    "name", ["client_slope", "slopes_at_both_levels", "autoregressive", "independent_slope"]
+)
 def test_quick_refits_are_whole_refits(name: str, kind: str) -> None:
     result = example(name)[0]
     quick = result.bootstrap(kind, n=12, seed=3)
@@ -156,6 +158,7 @@ def test_replicates_that_end_at_a_variance_of_zero_are_fitted_again(kind: str) -
     expected = work(np.random.default_rng(2), 20)
     # Started at a therapist variance of zero, where its slope vanishes, every search stays there.
     sampler.start = np.where(np.arange(4) == 0, 0.0, result.maximum.parameters)
+    sampler.guess = np.empty((0, 0))
     found = work(np.random.default_rng(2), 20)
     assert any(each.covariances["therapist"][0, 0] > 0.1 for each in expected)
     for ours, theirs in zip(found, expected, strict=True):
@@ -228,6 +231,19 @@ def test_replicates_without_repeated_rows_have_no_client_variance(statistic: Any
     assert np.isnan(found.covariances["client"][without]).all()
     assert not found.converged[without].any()
     assert np.isfinite(found.covariances["client"][~without]).all()
+
+
+@pytest.mark.parametrize("statistic", [None, lambda each: each.params["x"]], ids=["quick", "whole"])
+def test_replicates_whose_therapists_have_one_client_each_are_missing_and_flagged(statistic: Any) -> None:
+    # Without the one therapist who has several, therapists and clients are one level.
+    result = fit("y ~ x", study(3, clients=(5, 1, 1, 1), sessions=(4,)))
+    found = result.bootstrap("cases", n=25, seed=1, statistic=statistic)
+    assert found.draws is not None
+    without = found.draws[:, 0] == 0
+    assert 2 < without.sum() < 20
+    assert np.isnan(found.covariances["therapist"][without]).all()
+    assert not found.converged[without].any()
+    assert found.converged[~without].all()
 
 
 @pytest.mark.parametrize(

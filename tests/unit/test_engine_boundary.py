@@ -111,7 +111,9 @@ def test_least_squares_by_its_own_formulas() -> None:
     variance = squares[0] / (len(data) - 3)
     assert result.params.to_numpy() == pytest.approx(coefficients, rel=1e-12)
     assert result.scale == pytest.approx(variance, rel=1e-12)
-    assert result.cov_params().to_numpy() == pytest.approx(variance * np.linalg.inv(columns.T @ columns), rel=1e-10)
+    assert result.cov_params().to_numpy() == pytest.approx(
+        variance * np.linalg.inv(columns.T @ columns), rel=1e-10
+    )
     assert result.contrast("x").df == pytest.approx(len(data) - 3)
     # Maximum likelihood divides by the number of rows, and its degrees of freedom are that many.
     full = result.refit(reml=False)
@@ -154,6 +156,25 @@ def test_an_autocorrelation_of_zero_in_continuous_time_is_flagged() -> None:
     assert np.isnan(result.confint().loc["ar1", ["ci_low", "ci_high"]].to_numpy(dtype=float)).all()
 
 
+def test_an_autocorrelation_of_close_rows_alone_is_not_zero() -> None:
+    # A second rating five hours after every other one, the rest a week apart, where nothing of it is left.
+    data = study(4, sessions=[12])
+    number = data.groupby("client").cumcount()
+    close = (number % 3 == 1).to_numpy()
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=len(data))
+    noise[close] = 0.6 * noise[np.flatnonzero(close) - 1] + 0.8 * noise[close]
+    table = data.assign(
+        time=2 * (number // 3) + (number % 3).map({0: 0.0, 1: 0.03, 2: 1.0}),
+        y=data["x"] + noise + rng.normal(size=32)[pd.factorize(data["client"])[0]],
+    )
+    result = fit("y ~ x", table, groups=["client"], residual="ar1", time="time")
+    # 128 pairs: a correlation of 0.6 has a standard error of (1 − 0.36)/√128 = 0.06.
+    assert result.ar1**0.03 == pytest.approx(0.6, abs=0.2)
+    assert result.llf > fit("y ~ x", table, groups=["client"]).llf + 10.0
+    assert result.singular == ()
+
+
 def test_therapists_with_one_client_and_clients_with_one_session() -> None:
     data = study(3, clients=(1, 1, 1, 4, 2, 1, 3, 1), sessions=(1, 4, 1, 6, 3))
     result = fit("y ~ x + z", data)
@@ -181,9 +202,17 @@ def test_with_one_row_per_client_clients_are_the_rows() -> None:
         (study(clients=[3]), {}, "only one therapist; leave that level out"),
         (study(clients=[1] * 9), {}, "every therapist has a single client"),
         (study(clients=[1] * 9, sessions=[1]), {}, "every therapist has a single client"),
-        (study(sessions=[1]), {"random": {"client": "1 + x"}}, "random slopes need clients with several rows"),
+        (
+            study(sessions=[1]),
+            {"random": {"client": "1 + x"}},
+            "random slopes need clients with several rows",
+        ),
         (study(sessions=[2]), {"random": {"client": "1 + x"}}, "leave out random slopes"),
-        (study(sessions=[1]), {"residual": "ar1", "time": "session"}, "AR.1. residuals need clients with several"),
+        (
+            study(sessions=[1]),
+            {"residual": "ar1", "time": "session"},
+            "AR.1. residuals need clients with several",
+        ),
         (study(), {"groups": [], "residual": "ar1", "time": "session"}, "AR.1. residuals need"),
         (study().assign(session=1.0), {"residual": "ar1", "time": "session"}, "have the time of another row"),
         (study().assign(therapist=np.arange(176) % 5), {}, "clients must be nested in therapists"),
@@ -194,7 +223,9 @@ def test_with_one_row_per_client_clients_are_the_rows() -> None:
 def test_designs_that_cannot_be_fitted_are_refused(data: pd.DataFrame, arguments: dict, message: str) -> None:
     with pytest.raises(UnfittableModel, match=message) as caught:
         fit("y ~ x + z", data, **arguments)
-    assert not any(label in str(caught.value).split() for level in LEVELS for label in data[level].astype(str))
+    assert not any(
+        label in str(caught.value).split() for level in LEVELS for label in data[level].astype(str)
+    )
 
 
 def coefficients_of_each_client(data: pd.DataFrame) -> pd.Series:
@@ -225,7 +256,9 @@ def test_an_outcome_that_is_nearly_reproduced_is_fitted() -> None:
     data = study()
     rng = np.random.default_rng(3)
     noise = 1e-2 * rng.normal(size=len(data))
-    result = fit("y ~ x + z", data.assign(y=coefficients_of_each_client(data) + noise), random={"client": "1 + x"})
+    result = fit(
+        "y ~ x + z", data.assign(y=coefficients_of_each_client(data) + noise), random={"client": "1 + x"}
+    )
     assert result.converged
     # 32 clients of 5.5 sessions leave 110 degrees of freedom: the estimate is within 30 % but once in 10,000 times.
     assert np.sqrt(result.scale) == pytest.approx(1e-2, rel=0.3)

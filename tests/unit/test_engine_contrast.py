@@ -36,7 +36,9 @@ SINGLE = [
 
 @pytest.mark.parametrize("weights", SINGLE, ids=lambda weights: type(weights).__name__)
 @pytest.mark.parametrize("df", ["satterthwaite", "kenward-roger", "normal"])
-def test_a_combination_may_be_written_in_several_ways(result: MultilevelResult, weights: Any, df: str) -> None:
+def test_a_combination_may_be_written_in_several_ways(
+    result: MultilevelResult, weights: Any, df: str
+) -> None:
     found = result.contrast(weights, df)
     assert isinstance(found, Contrast)
     assert found == result.contrast(SINGLE[0], df)
@@ -150,6 +152,14 @@ def test_hypotheses_that_are_none_are_refused(
         result.contrast(weights, df)
 
 
+@pytest.mark.parametrize("ci_level", [0.0, 1.0, 95.0])
+def test_coverages_that_are_none_are_refused(result: MultilevelResult, ci_level: float) -> None:
+    with pytest.raises(ValueError, match="ci_level"):
+        result.contrast("x", ci_level=ci_level)
+    with pytest.raises(ValueError, match="ci_level"):
+        result.cluster_robust().contrast("x", ci_level=ci_level)
+
+
 def test_unknown_degrees_of_freedom_are_refused(result: MultilevelResult) -> None:
     with pytest.raises(ValueError, match="'satterthwaite', 'kenward-roger' or 'normal'"):
         result.contrast("x", "residual")
@@ -197,7 +207,7 @@ def test_a_balanced_split_plot_has_its_exact_tests(plots: int, size: int) -> Non
 
 
 def test_joint_degrees_of_freedom_pool_those_of_independent_rows() -> None:
-    # lmerTest: with E = Σ ν/(ν − 2), 2E/(E − q); here the rows are independent by balance.
+    # lmerTest: with E = Σ df/(df − 2), 2E/(E − q); here the rows are independent by balance.
     result = fit("y ~ between*within", balanced(10, 6), groups=["unit"])
     whole, split = {"between": 1.0, "between:within": 0.5}, {"between:within": 1.0}
     single = [result.contrast(row).df for row in (whole, split)]

@@ -97,7 +97,9 @@ def test_unique_and_common_parts_add_up_to_what_all_groups_add() -> None:
         unique = fits[measure, "one + other"] - fits[measure, "other"]
         assert parts[measure, "one"] == pytest.approx(unique, abs=SAME)
         assert importance.loc[(measure, "one"), "unique"] == pytest.approx(unique, abs=SAME)
-        common = fits[measure, "one"] + fits[measure, "other"] - fits[measure, "one + other"] - fits[measure, ""]
+        common = (
+            fits[measure, "one"] + fits[measure, "other"] - fits[measure, "one + other"] - fits[measure, ""]
+        )
         assert parts[measure, "one & other"] == pytest.approx(common, abs=SAME)
         assert importance.loc[measure]["general"].sum() == pytest.approx(whole, abs=SAME)
 
@@ -110,7 +112,9 @@ def test_predictors_explain_the_variance_of_their_own_level() -> None:
     explained = result.r_squared()
     assert shares["total"] == explained.marginal
     for level in ("client", "therapist"):
-        assert shares[level] == pytest.approx(explained.variance(level, "f") / explained.variance(level), rel=SAME)
+        assert shares[level] == pytest.approx(
+            explained.variance(level, "f") / explained.variance(level), rel=SAME
+        )
 
 
 @pytest.mark.parametrize(

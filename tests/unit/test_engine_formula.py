@@ -13,15 +13,15 @@ from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.multilevel import MultilevelModel
 
 #: What must not appear in any message: every text in the table starts with it.
-SECRET = "SECRET"
+MARK = "confidential"
 
 
 @pytest.fixture(scope="module")
 def data() -> pd.DataFrame:
     return study().assign(
-        note=lambda table: SECRET + table["x"].round(2).astype(str),
-        therapist=lambda table: SECRET + table["therapist"],
-        client=lambda table: SECRET + table["client"],
+        note=lambda table: MARK + table["x"].round(2).astype(str),
+        therapist=lambda table: MARK + table["therapist"],
+        client=lambda table: MARK + table["client"],
     )
 
 
@@ -30,7 +30,20 @@ def data() -> pd.DataFrame:
     [
         ("y ~ x:z + z + x", ["Intercept", "z", "x", "x:z"]),
         ("y ~ x*sex", ["Intercept", "x", "sex[T.Male]", "x:sex[T.Male]"]),
-        ("y ~ sex*x*z", "Intercept,sex[T.Male],x,z,sex[T.Male]:x,sex[T.Male]:z,x:z,sex[T.Male]:x:z".split(",")),
+        (
+            "y ~ sex*x*z",
+            [
+                "Intercept",
+                "sex[T.Male]",
+                "x",
+                "z",
+                "sex[T.Male]:x",
+                "sex[T.Male]:z",
+                "x:z",
+                "sex[T.Male]:x:z",
+            ],
+        ),
+        ("y ~ sex + x + x:sex", ["Intercept", "sex[T.Male]", "x", "sex[T.Male]:x"]),
         ("y ~ z - 1 + x", ["z", "x"]),
         ("y ~ 0 + sex", ["sex[Female]", "sex[Male]"]),
         ("y ~ 1", ["Intercept"]),
@@ -42,9 +55,7 @@ def data() -> pd.DataFrame:
         ("y ~ I(x ** 2) + x", ["Intercept", "I(x ** 2)", "x"]),
     ],
 )
-def test_terms_come_by_degree_and_then_as_written(
-    data: pd.DataFrame, formula: str, terms: list[str]
-) -> None:
+def test_terms_come_by_degree_and_then_as_written(data: pd.DataFrame, formula: str, terms: list[str]) -> None:
     made = model(formula, data)
     assert list(made.design.terms) == terms
     assert list(made.fit().params.index) == terms
@@ -187,14 +198,10 @@ def test_times_that_are_not_numbers_are_refused(data: pd.DataFrame, time: str) -
         model("y ~ x", data.assign(moment=moments), residual="ar1", time=time)
 
 
-@pytest.mark.parametrize("column", ["formula", "arrays"])
-def test_infinite_times_are_refused(data: pd.DataFrame, column: str) -> None:
-    time = data["session"].mask(data.index == 4, np.inf)
-    with pytest.raises(ValueError, match="time"):
-        if column == "formula":
-            model("y ~ x", data.assign(session=time), residual="ar1", time="session")
-        else:
-            from_arrays(data, residual="ar1", time=time)
+def test_infinite_times_are_refused(data: pd.DataFrame) -> None:
+    infinite = data.assign(session=data["session"].mask(data.index == 4, np.inf))
+    with pytest.raises(ValueError, match=r"time.* 1 missing or infinite"):
+        model("y ~ x", infinite, residual="ar1", time="session")
 
 
 def from_arrays(data: pd.DataFrame, **changed: object) -> MultilevelModel:
@@ -214,12 +221,10 @@ def from_arrays(data: pd.DataFrame, **changed: object) -> MultilevelModel:
         ("y ~ x", "1 + bs(x, df=4, lower_bound=0)"),
     ],
 )
-def test_an_exception_inside_a_formula_quotes_no_cell(
-    data: pd.DataFrame, formula: str, random: str
-) -> None:
+def test_an_exception_inside_a_formula_quotes_no_cell(data: pd.DataFrame, formula: str, random: str) -> None:
     with pytest.raises(ValueError, match="cannot be computed") as caught:
         model(formula, data, random={"client": random})
-    assert SECRET not in "".join(traceback.format_exception(caught.value, chain=True)).replace(formula, "")
+    assert MARK not in "".join(traceback.format_exception(caught.value, chain=True)).replace(formula, "")
 
 
 @pytest.mark.parametrize(
@@ -234,13 +239,16 @@ def test_an_exception_inside_a_formula_quotes_no_cell(
 def test_texts_among_numbers_are_refused_without_quoting_them(data: pd.DataFrame, changed) -> None:
     with pytest.raises(ValueError, match="numeric") as caught:
         from_arrays(data, **changed(data))
-    assert SECRET not in str(caught.value)
+    assert MARK not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (lambda data: {"groups": {"client": data["client"].mask(data.index == 1)}}, "1 rows have no client label"),
+        (
+            lambda data: {"groups": {"client": data["client"].mask(data.index == 1)}},
+            "1 rows have no client label",
+        ),
         (lambda data: {"groups": {"client": data["client"][:-1].to_numpy()}}, "client labels for"),
         (lambda data: {"groups": {"client": data["client"][::-1]}}, "different indices"),
         (lambda data: {"outcome": data["y"][::-1]}, "different indices"),
@@ -249,18 +257,22 @@ def test_texts_among_numbers_are_refused_without_quoting_them(data: pd.DataFrame
         (lambda data: {"fixed": data[["x"]].assign(x=data["x"].mask(data.index == 2))}, "column x has 1"),
         (lambda data: {"fixed": data[["x", "x"]]}, "same name"),
         (lambda data: {"fixed": data[["x"]].assign(Intercept=2.0)}, "must hold ones"),
-        (lambda data: {"random": {"client": ["q"]}}, "not usable: q"),
-        (lambda data: {"random": {"client": ["x", "x"]}}, "different fixed-effect columns"),
-        (lambda data: {"random": {"clinic": ["x"]}}, "which groups does not name"),
+        (lambda _: {"random": {"client": ["q"]}}, "not usable: q"),
+        (lambda _: {"random": {"client": ["x", "x"]}}, "different fixed-effect columns"),
+        (lambda _: {"random": {"clinic": ["x"]}}, "which groups does not name"),
         (lambda data: {"residual": "ar1", "time": data["session"][::-1]}, "time.*different indices"),
         (lambda data: {"residual": "ar1", "time": data["session"].to_numpy()[:-1]}, "time"),
         (lambda data: {"residual": "ar1", "time": data["session"].mask(data.index == 2)}, "time.* 1 missing"),
+        (
+            lambda data: {"time": data["session"].mask(data.index == 2, np.inf)},
+            "time.* 1 missing or infinite",
+        ),
     ],
 )
 def test_columns_that_do_not_fit_together_are_refused(data: pd.DataFrame, changed, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         from_arrays(data, **changed(data))
-    assert SECRET not in str(caught.value)
+    assert MARK not in str(caught.value)
 
 
 def test_columns_make_the_model_of_the_formula(data: pd.DataFrame) -> None:
@@ -268,7 +280,13 @@ def test_columns_make_the_model_of_the_formula(data: pd.DataFrame) -> None:
     groups = {level: data[level] for level in ("therapist", "client")}
     random = {"client": ["Intercept", "x"], "therapist": ["Intercept"]}
     ours = MultilevelModel(
-        data["y"], fixed, groups=groups, random=random, uncorrelated=["client"], residual="ar1", time=data["week"]
+        data["y"],
+        fixed,
+        groups=groups,
+        random=random,
+        uncorrelated=["client"],
+        residual="ar1",
+        time=data["week"],
     ).fit()
     written = fit(
         "y ~ x + z", data, random={"client": "1 + x ||", "therapist": "1"}, residual="ar1", time="week"

@@ -122,7 +122,9 @@ def test_profile_of_a_fixed_effect(term: str) -> None:
     assert_profile(result, term, at)
 
 
-def slope_model(model: DenseModel, intercept: float, slope: float, correlation: float, sd: float) -> DenseModel:
+def slope_model(
+    model: DenseModel, intercept: float, slope: float, correlation: float, sd: float
+) -> DenseModel:
     covariance = np.array([[intercept**2, correlation * intercept * slope], [0.0, slope**2]])
     covariance[1, 0] = covariance[0, 1]
     return replace(model, unit_covariance=covariance / sd**2, residual_variance=sd**2)
@@ -203,7 +205,9 @@ def test_profiles_of_a_restricted_fit_are_of_the_full_likelihood() -> None:
 
 def test_profiles_of_an_autocorrelation() -> None:
     data = study(5, autocorrelation=0.5)
-    limits = fit("y ~ x", data, groups=["client"], residual="ar1", time="session").confint("profile").loc["ar1"]
+    limits = (
+        fit("y ~ x", data, groups=["client"], residual="ar1", time="session").confint("profile").loc["ar1"]
+    )
     assert -1.0 < limits["ci_low"] < limits["estimate"] < limits["ci_high"] < 1.0
     # The truth, in 95 of 100 studies; this seed is one of them.
     assert limits["ci_low"] < 0.5 < limits["ci_high"]

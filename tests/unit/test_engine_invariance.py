@@ -25,7 +25,9 @@ LABELS: dict[str, Callable[[pd.Series], pd.Series]] = {
     "categories": lambda codes: codes.astype(str).astype("category"),
     "moments": lambda codes: pd.Timestamp("2026-01-05") + pd.to_timedelta(codes, unit="D"),
     "tuples": lambda codes: pd.Series([("unit", code) for code in codes], codes.index),
-    "of several types": lambda codes: pd.Series([str(code) if code % 2 else code for code in codes], codes.index),
+    "of several types": lambda codes: pd.Series(
+        [str(code) if code % 2 else code for code in codes], codes.index
+    ),
 }
 
 
@@ -85,7 +87,9 @@ def test_units_of_measurement_do_not_matter(name: str, scale: float) -> None:
     assert again.contrast("x").df == pytest.approx(result.contrast("x").df, rel=1e-5)
 
 
-@pytest.mark.parametrize(("name", "factor"), [("autoregressive", 30.0), ("continuous_time", 30.0), ("continuous_time", 0.02)])
+@pytest.mark.parametrize(
+    ("name", "factor"), [("autoregressive", 30.0), ("continuous_time", 30.0), ("continuous_time", 0.02)]
+)
 def test_the_unit_of_time_does_not_matter(name: str, factor: float) -> None:
     # Days instead of months, years instead of weeks: at a start of φ = 0.1 a day, nothing is left of it after a month.
     result, data = example(name)
@@ -96,12 +100,25 @@ def test_the_unit_of_time_does_not_matter(name: str, factor: float) -> None:
     assert standard_errors_apart(result, again) < 1e-4
 
 
+def test_times_in_whole_days_a_month_apart_are_no_obstacle() -> None:
+    # Whole numbers without a common divisor: they are not rescaled to months, and 0.1 ** 30 is nothing.
+    data = study(5, autocorrelation=0.5, time="week")
+    days = (30.0 * data["week"]).round()
+    arguments = {"formula": "y ~ x + z", "groups": ["client"], "residual": "ar1"}
+    in_days = fit(data=data.assign(day=days), time="day", **arguments)
+    in_months = fit(data=data.assign(month=days / 30.0 + 1e-3), time="month", **arguments)
+    assert in_days.ar1**30 == pytest.approx(in_months.ar1, rel=1e-4)
+    assert in_days.llf == pytest.approx(in_months.llf, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["client_slope", "slopes_at_both_levels", "continuous_time"])
 def test_large_offsets_keep_digits(name: str) -> None:
-    result, data = example(name)
+    data = example(name)[1]
     # A power of two loses no digit of x itself: 2**21 seconds are 24 days.
     offset = 2.0**21
-    again = fit(data=data.assign(x=(data["x"] * 2**20).round() / 2**20 + offset, y=data["y"] + offset), **MODELS[name])
+    again = fit(
+        data=data.assign(x=(data["x"] * 2**20).round() / 2**20 + offset, y=data["y"] + offset), **MODELS[name]
+    )
     exact = fit(data=data.assign(x=(data["x"] * 2**20).round() / 2**20), **MODELS[name])
     at_origin = again.contrast({"Intercept": 1.0, "x": offset})
     assert again.params["x"] == pytest.approx(exact.params["x"], rel=SAME_MAXIMUM)

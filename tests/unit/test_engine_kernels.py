@@ -83,7 +83,9 @@ def rows(q: int, r: int, gap_factor: float = 1.0) -> WorkingRows:
     return replace(made, gaps=gap_factor * made.gaps)
 
 
-def make(q: int, r: int, correlated: bool, reml: bool, residual: tuple[Residual, float | None, float]) -> Case:
+def make(
+    q: int, r: int, correlated: bool, reml: bool, residual: tuple[Residual, float | None, float]
+) -> Case:
     kind, phi, gap_factor = residual
     unit = RandomEffects("unit", ("Intercept", "x")[:q], correlated) if q else None
     cluster = RandomEffects("cluster", ("Intercept", "x")[:r], correlated) if r else None
@@ -127,8 +129,12 @@ def test_derivatives_by_covariances_are_the_slopes_of_the_dense_model(case: Case
         patterns = [*unstructured(len(covariance)), *diagonal(len(covariance))]
 
         def deviance(steps: np.ndarray, field: str = field, patterns: list = patterns) -> float:
-            moved = getattr(dense, field) + sum(step * each for step, each in zip(steps, patterns, strict=True))
-            model = best_scale(replace(dense, **{field: moved, "residual_variance": 1.0}), case.likelihood.reml)
+            moved = getattr(dense, field) + sum(
+                step * each for step, each in zip(steps, patterns, strict=True)
+            )
+            model = best_scale(
+                replace(dense, **{field: moved, "residual_variance": 1.0}), case.likelihood.reml
+            )
             return -2.0 * model.log_likelihood(case.likelihood.reml)
 
         expected = slopes(deviance, np.zeros(len(patterns)), DIFFERENCE_STEP)
@@ -173,9 +179,7 @@ def test_another_outcome_changes_the_last_row_and_column() -> None:
     assert gram == pytest.approx(kernels.unit_grams(replaced, starts), rel=SAME)
 
 
-@pytest.mark.parametrize(
-    ("phi", "gap_factor"), [(0.6, 1.0), (0.0, 1.0), (-0.7, 1.0), (0.4, 0.35)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("phi", "gap_factor"), [(0.6, 1.0), (0.0, 1.0), (-0.7, 1.0), (0.4, 0.35)], ids=str)
 def test_autoregressive_gram_matrices_and_their_slopes(phi: float, gap_factor: float) -> None:
     made = rows(1, 1, gap_factor)
     joint = np.column_stack([made.fixed, made.outcome])
@@ -202,13 +206,22 @@ def test_refits_of_many_outcomes_are_single_fits(residual: tuple) -> None:
     outcomes = made.outcome + np.random.default_rng(3).normal(size=(4, len(made.outcome)))
     start, nothing = likelihood.start(), np.empty((0, 0))
     many = kernels.refit_outcomes(
-        likelihood.problem, likelihood.joint, made.unit_starts, outcomes, start, nothing, 1e-8, MOST_ITERATIONS
+        likelihood.problem,
+        likelihood.joint,
+        made.unit_starts,
+        outcomes,
+        start,
+        nothing,
+        1e-8,
+        MOST_ITERATIONS,
     )
     for outcome, parameters, deviance, coefficients, variance, status in zip(outcomes, *many, strict=True):
         own = NestedLikelihood(
             replace(made, outcome=outcome), likelihood.structure, likelihood.reml, likelihood.residual
         )
-        found, least, _, own_status, _, _ = kernels.minimise(own.problem, start, nothing, 1e-8, MOST_ITERATIONS)
+        found, least, _, own_status, _, _ = kernels.minimise(
+            own.problem, start, nothing, 1e-8, MOST_ITERATIONS
+        )
         assert status == own_status
         # Another outcome is put into Gram matrices as if they were built with it, so that the paths are the same.
         assert parameters == pytest.approx(found, abs=1e-8)

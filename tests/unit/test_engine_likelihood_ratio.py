@@ -53,7 +53,9 @@ def test_one_variance_is_tested_on_its_boundary(smaller: dict, larger: dict, df:
     below = stats.chi2.sf(test.statistic, df - 1) if df > 1 else 0.0
     assert test.df == df
     assert test.statistic > 0.0
-    assert test.p_value_boundary == pytest.approx(0.5 * (stats.chi2.sf(test.statistic, df) + below), rel=1e-12)
+    assert test.p_value_boundary == pytest.approx(
+        0.5 * (stats.chi2.sf(test.statistic, df) + below), rel=1e-12
+    )
     assert test.p_value_boundary < test.p_value
 
 

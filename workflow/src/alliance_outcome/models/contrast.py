@@ -39,6 +39,17 @@ class Contrast:
     ci_level: float
 
 
+def require_coverage(ci_level: float) -> None:
+    """Refuse a coverage that is none.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not 0.0 < ci_level < 1.0:
+        raise ValueError("ci_level must be between 0 and 1")
+
+
 def wald_contrast(estimate: float, std_error: float, df: float, ci_level: float = CI_LEVEL) -> Contrast:
     """Test an estimate against zero.
 
@@ -57,6 +68,7 @@ def wald_contrast(estimate: float, std_error: float, df: float, ci_level: float 
         With p value and limits NaN where `df` is not positive: nothing can be said there. A combination
         without sampling variance (all weights zero) has no test statistic.
     """
+    require_coverage(ci_level)
     usable = df if df > 0 else np.nan
     statistic = estimate / std_error if std_error > 0 else np.nan
     half_width = float(stats.t.ppf(0.5 + ci_level / 2.0, usable)) * std_error

@@ -66,36 +66,6 @@ class RankDeficientDesign(UnfittableModel):
         )
 
 
-def checked_outcome(outcome: ArrayLike | pd.Series, fixed: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the outcome as floats, once it is known to belong to the rows of `fixed` and to be complete.
-
-    Parameters
-    ----------
-    outcome : array_like or Series, shape (n_rows,)
-        The outcome; a Series must carry the index of `fixed`.
-    fixed : DataFrame, shape (n_rows, n_terms)
-        The fixed-effect columns.
-
-    Returns
-    -------
-    ndarray, shape (n_rows,)
-
-    Raises
-    ------
-    UnfittableModel
-        If shapes or indices disagree, or values are missing or infinite.
-    """
-    if isinstance(outcome, pd.Series) and not outcome.index.equals(fixed.index):
-        raise UnfittableModel("the outcome and the fixed-effect columns have different indices")
-    values = np.asarray(outcome, dtype=float)
-    if values.shape != (len(fixed),):
-        raise UnfittableModel(
-            f"the outcome has shape {values.shape}, the fixed-effect columns have {len(fixed)} rows"
-        )
-    _require_complete(values, "the outcome")
-    return values
-
-
 def as_numbers(values: ArrayLike | pd.Series | pd.DataFrame, what: str) -> NDArray[np.float64]:
     """Return values as floats; what cannot be turned into one is not quoted.
 

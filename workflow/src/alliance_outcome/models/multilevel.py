@@ -267,7 +267,7 @@ class MultilevelModel:
         boundless: FloatArray = likelihood.pack(
             None if unit is None else BOUNDLESS**2 * np.eye(len(unit)),
             None if cluster is None else BOUNDLESS**2 * np.eye(len(cluster)),
-            0.1,
+            likelihood.moderate_autocorrelation,
         )
         left = likelihood.evaluate(boundless).evaluation.residual_sum / likelihood.problem.n_rows
         if left > SUSPICIOUS:

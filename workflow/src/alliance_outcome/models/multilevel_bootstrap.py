@@ -361,8 +361,7 @@ class _Sampler:
         sizes = np.sqrt(np.diag(products))
         if not np.all(sizes > 0.0) or np.linalg.eigvalsh(products / np.outer(sizes, sizes))[0] < IDENTIFIED:
             return self._unidentified(draws)
-        if self.design.structure.unit is not None and len(rows.unit_starts) > len(rows.outcome):
-            # Each unit has one row: its effects and the residual are one.
+        if not self._tells_levels_apart(rows):
             return self._unidentified(draws)
         likelihood = NestedLikelihood(
             rows, self.likelihood.structure, self.likelihood.reml, self.likelihood.residual
@@ -377,6 +376,12 @@ class _Sampler:
         if status != kernels.CONVERGED or self._on_boundary(parameters):
             return self._again(rows, parameters, deviance, *found[1:], draws=draws)
         return self._raw(*found, converged=True, draws=draws)
+
+    def _tells_levels_apart(self, rows: WorkingRows) -> bool:
+        """Whether some unit has several rows and some cluster several units, if those are levels of the design."""
+        levels = self.design.levels
+        several_rows = not levels.grouped or np.diff(rows.unit_starts).max() > 1
+        return bool(several_rows and (levels.cluster is None or np.diff(rows.cluster_starts).max() > 1))
 
     def _unidentified(self, draws: IndexArray) -> _Replicate:
         lacking = {
@@ -445,15 +450,18 @@ class _Sampler:
     def _linked(self, lagged: FloatArray, outcome: FloatArray) -> np.ndarray:
         """Find sorted rows whose lagged outcome is that of the unit's previous row.
 
-        It must be the same number, and the previous row as near as rows come: after a gap, an equal score is a
-        coincidence.
+        It must be the same number, and be so in most rows that are as far from the previous one: equal scores across a
+        row that is not in the data are coincidences.
         """
         rows = self.design.rows
+        later = np.ones(len(outcome), dtype=bool)
+        later[rows.unit_starts[:-1]] = False
         linked = np.zeros(len(outcome), dtype=bool)
         linked[1:] = np.abs(lagged[1:] - outcome[:-1]) <= SAME_OUTCOME * self.design.scaling.outcome_scale
-        linked[rows.unit_starts[:-1]] = False
-        if self.design.whole_gaps:
-            linked &= rows.gaps == np.min(rows.gaps, initial=np.inf, where=rows.gaps > 0.0)
+        linked &= later
+        _, gap = np.unique(np.round(rows.gaps, 9), return_inverse=True)
+        rows_at, linked_at = np.bincount(gap[later]), np.bincount(gap[later], linked[later])
+        linked[later] &= 2.0 * linked_at[gap[later]] > rows_at[gap[later]]
         return linked
 
     def _redrawn_columns(self, rng: np.random.Generator) -> tuple[ModelColumns, IndexArray]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from alliance_outcome.models.cluster_robust import ClusterRobust, Kind, cluster_robust
 from alliance_outcome.models.clusters import Grouping
 from alliance_outcome.models.confidence_intervals import profile_intervals, wald_intervals
-from alliance_outcome.models.contrast import CI_LEVEL, Contrast, wald_contrast
+from alliance_outcome.models.contrast import CI_LEVEL, Contrast, require_coverage, wald_contrast
 from alliance_outcome.models.design_checks import INTERCEPT, UnfittableModel, as_numbers
 from alliance_outcome.models.dominance import DominanceAnalysis, dominance_analysis
 from alliance_outcome.models.explained_variance import (
@@ -619,8 +619,7 @@ class MultilevelResult:
         ValueError
             If the method is unknown, `ci_level` is not between 0 and 1, or a bootstrap has no seed.
         """
-        if not 0.0 < ci_level < 1.0:
-            raise ValueError("ci_level must be between 0 and 1")
+        require_coverage(ci_level)
         if method == "wald":
             return wald_intervals(self, ci_level, df)
         if method == "profile":

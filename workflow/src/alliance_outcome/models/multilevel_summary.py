@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 WIDTH = 88
 
+#: Numbers below this do not get by with four decimals.
+SMALL = 0.01
+
 
 class Summary:
     """Text of a result; prints as it is.
@@ -79,17 +82,22 @@ def _components(result: MultilevelResult) -> str:
     return shown.to_string(index=False, float_format=lambda value: f"{value:.4g}")
 
 
+def _decimal(value: float) -> str:
+    """Write a number with four decimals, or with three digits where those would show fewer."""
+    return f"{value:.4f}" if value == 0.0 or abs(value) >= SMALL else f"{value:.3g}"
+
+
 def _coefficients(result: MultilevelResult, df: str) -> str:
     rows = {}
     for term in result.params.index:
         single = result.contrast(term, df=df)
         rows[term] = {
-            "estimate": f"{single.estimate:.4f}",
-            "std_error": f"{single.std_error:.4f}",
+            "estimate": _decimal(single.estimate),
+            "std_error": _decimal(single.std_error),
             "df": f"{single.df:.1f}",
             "t": f"{single.statistic:.3f}",
             "p": f"{single.p_value:.4g}",
-            "95% low": f"{single.ci_low:.4f}",
-            "high": f"{single.ci_high:.4f}",
+            "95% low": _decimal(single.ci_low),
+            "high": _decimal(single.ci_high),
         }
     return pd.DataFrame.from_dict(rows, orient="index").to_string()

@@ -52,8 +52,11 @@ RAISED_VARIANCE = 0.05
 
 MOST_ITERATIONS = 500
 
-#: Autocorrelation in continuous time below which there is none.
+#: Correlation of neighbours' residuals in continuous time below which there is none.
 NO_CORRELATION = 1e-4
+
+#: Correlation of usual neighbours' residuals to start from.
+START_CORRELATION = 0.1
 
 #: Autocorrelation of residuals that stands for one.
 LARGEST_CORRELATION = 1.0 - 1e-12
@@ -262,12 +265,25 @@ class NestedLikelihood:
             covariances[effects.level] = np.diag(np.square(deviations))
         unit, cluster = self.structure.unit, self.structure.cluster
         return self.pack(
-            covariances[unit.level] if unit else None, covariances[cluster.level] if cluster else None, 0.1
+            covariances[unit.level] if unit else None,
+            covariances[cluster.level] if cluster else None,
+            self.moderate_autocorrelation,
         )
 
+    @property
+    def moderate_autocorrelation(self) -> float | None:
+        """An autocorrelation that leaves something between usual neighbours: 0.1 a day is nothing in a month."""
+        if self.residual == "independent":
+            return None
+        gaps = self.rows.gaps[self.rows.gaps > 0.0]
+        return float(START_CORRELATION ** (1.0 / np.median(gaps)))
+
     def uncorrelated(self, autocorrelation: float | None) -> bool:
-        """Whether residuals in continuous time have the smallest autocorrelation there is, which is none."""
-        return self.residual == "continuous_ar1" and (autocorrelation or 0.0) < NO_CORRELATION
+        """Whether residuals in continuous time do not correlate even between the nearest rows."""
+        if self.residual != "continuous_ar1" or autocorrelation is None:
+            return False
+        nearest = float(np.min(self.rows.gaps, initial=np.inf, where=self.rows.gaps > 0.0))
+        return autocorrelation**nearest < NO_CORRELATION
 
     def regular(self, parameters: FloatArray) -> tuple[NestedLikelihood, FloatArray]:
         """Leave out effects without variance and an autocorrelation of zero that cannot be negative.
