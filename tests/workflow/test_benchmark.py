@@ -1,0 +1,37 @@
+"""The target that times the multilevel engine: what it runs, and what it does with measurements that are there."""
+
+import pandas as pd
+
+from alliance_outcome.analyses.engine_benchmark.designs import SIZES
+from alliance_outcome.analyses.engine_benchmark.growth import GROWTH_COLUMNS
+from alliance_outcome.analyses.engine_benchmark.records import Recorder
+from alliance_outcome.analyses.engine_benchmark.verdicts import write_conditions
+
+
+def test_the_benchmark_measures_tabulates_and_shows(empty_workspace):
+    assert empty_workspace.planned_rules("benchmark") == {
+        "measure_engine": 1,
+        "tabulate_engine_speed": 1,
+        "benchmark": 1,
+    }
+
+
+def test_measurements_that_are_there_are_shown_again_not_made_again(empty_workspace):
+    results = empty_workspace.path / "results/benchmark"
+    results.mkdir(parents=True)
+    recorder = Recorder()
+    for contestant, seconds in (("engine", 0.004), ("lme4", 0.06)):
+        recorder.add("hot", contestant, SIZES[0], 1, seconds, -100.0)
+    recorder.table.to_csv(results / "measurements.csv", index=False)
+    growth = [("rows", rows, 2_000, 100, 0.01, 0.005) for rows in (6_000, 12_000)]
+    pd.DataFrame(growth, columns=list(GROWTH_COLUMNS)).to_csv(results / "growth.csv", index=False)
+    write_conditions({"cores": "2"}, ["mixedlm: not installed"], results / "conditions.json")
+    assert "measure_engine" not in empty_workspace.planned_rules("benchmark")
+    run = empty_workspace.run("benchmark")
+    assert run.returncode == 0, run.stdout
+    assert "1 of 1 figures pass." in run.stdout
+    assert "- mixedlm: not installed" in run.stdout
+    assert pd.read_csv(results / "speed.csv")["ratio"].tolist() == [15.0]
+    assert (results / "growth.svg").read_text(encoding="utf-8").startswith("<?xml")
+    # A gate: it shows the page whenever it is asked to.
+    assert empty_workspace.planned_rules("benchmark") == {"benchmark": 1}
