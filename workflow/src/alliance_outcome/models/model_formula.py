@@ -216,8 +216,16 @@ def _complete(
         raise ValueError(f"the table has two columns of the name {', '.join(twice)}")
     kept = np.ones(len(data), dtype=bool)
     for name in used:
-        kept &= data[name].notna().to_numpy()
+        kept &= _present(data[name])
     return kept
+
+
+def _present(column: pd.Series) -> np.ndarray | bool:
+    """Say which cells are not missing; quick for numbers."""
+    kind = column.dtype.kind if isinstance(column.dtype, np.dtype) else "O"
+    if kind in "iub":
+        return True
+    return ~np.isnan(column.to_numpy()) if kind == "f" else column.notna().to_numpy()
 
 
 def _fixed_columns(formula: Formula, table: pd.DataFrame) -> tuple[FloatArray, FloatArray, ModelSpec]:

@@ -276,26 +276,29 @@ class _Sampler:
             self.tolerance,
             MOST_ITERATIONS,
         )
-        found = []
-        for at in range(size):
-            converged = statuses[at] == kernels.CONVERGED
-            if not converged or self._on_boundary(parameters[at]):
-                own = replace(likelihood.rows, outcome=outcomes[at])
-                found.append(self._again(own, parameters[at], deviances[at], coefficients[at], variances[at]))
-            else:
-                found.append(self._raw(parameters[at], coefficients[at], variances[at], converged=True))
+        found = self._raw_many(parameters, coefficients, variances)
+        for at in np.flatnonzero((statuses != kernels.CONVERGED) | self._on_boundary(parameters)):
+            own = replace(likelihood.rows, outcome=outcomes[at])
+            found[at] = self._again(own, parameters[at], deviances[at], coefficients[at], variances[at])
         return found
 
-    def _on_boundary(self, parameters: FloatArray) -> bool:
-        psi_u, psi_v, _ = self.likelihood.unpack(parameters)
-        return any(
-            len(psi) > 0 and np.linalg.eigvalsh(psi)[0] < ZERO_VARIANCE
-            for psi, effects in (
-                (psi_u, self.design.structure.unit),
-                (psi_v, self.design.structure.cluster),
-            )
-            if effects is not None
-        )
+    def _relative(self, parameters: FloatArray) -> dict[str, FloatArray]:
+        """Return Ψ of each level in working coordinates, each (n, q, q), for parameters of shape (n, k)."""
+        covariances, start = {}, 0
+        for effects in self.design.structure.levels:
+            rows, columns = effects.positions
+            factor = np.zeros((len(parameters), len(effects), len(effects)))
+            factor[:, rows, columns] = parameters[:, start : start + len(rows)]
+            covariances[effects.level] = factor @ np.swapaxes(factor, 1, 2)
+            start += len(rows)
+        return covariances
+
+    def _on_boundary(self, parameters: FloatArray) -> np.ndarray:
+        """Say which parameters, shape (n, k), have a direction without variance."""
+        found = np.zeros(len(parameters), dtype=bool)
+        for psi in self._relative(parameters).values():
+            found |= np.linalg.eigvalsh(psi)[:, 0] < ZERO_VARIANCE
+        return found
 
     def _again(
         self,
@@ -334,17 +337,36 @@ class _Sampler:
         draws: IndexArray | None = None,
     ) -> _Replicate:
         """Bring a refit to raw units."""
-        scaling, structure = self.design.scaling, self.design.structure
-        psi_u, psi_v, phi = self.likelihood.unpack(parameters)
-        scale = residual_variance * scaling.outcome_scale**2
+        variances = np.array([residual_variance])
+        found = self._raw_many(parameters[None], coefficients[None], variances)[0]
+        return replace(found, converged=bool(converged), draws=draws)
+
+    def _raw_many(
+        self, parameters: FloatArray, coefficients: FloatArray, variances: FloatArray
+    ) -> list[_Replicate]:
+        """Bring converged refits to raw units, one row each."""
+        scaling = self.design.scaling
+        scales = variances * scaling.outcome_scale**2
         covariances = {}
-        for effects, psi in ((structure.unit, psi_u), (structure.cluster, psi_v)):
-            if effects is not None:
-                back = self.design.effect_maps[effects.level]
-                covariances[effects.level] = scale * back @ psi @ back.T
+        for level, psi in self._relative(parameters).items():
+            back = self.design.effect_maps[level]
+            covariances[level] = scales[:, None, None] * (back @ psi @ back.T)
         params = scaling.raw_coefficients(coefficients)
-        ar1 = None if phi is None else float(self.design.raw_autocorrelation(phi))
-        return _Replicate(params, covariances, scale, ar1, bool(converged), draws)
+        return [
+            _Replicate(
+                params[at],
+                {level: own[at] for level, own in covariances.items()},
+                float(scales[at]),
+                self._ar1(parameters[at]),
+                converged=True,
+            )
+            for at in range(len(parameters))
+        ]
+
+    def _ar1(self, parameters: FloatArray) -> float | None:
+        if self.phi is None:
+            return None
+        return float(self.design.raw_autocorrelation(self.likelihood.unpack(parameters)[2]))
 
     # -- Redrawn units --------------------------------------------------------------------------------------------
 
@@ -373,7 +395,7 @@ class _Sampler:
             return self._unidentified(draws)
         at = likelihood.evaluate(parameters)
         found = (parameters, at.coefficients, at.residual_variance)
-        if status != kernels.CONVERGED or self._on_boundary(parameters):
+        if status != kernels.CONVERGED or self._on_boundary(parameters[None])[0]:
             return self._again(rows, parameters, deviance, *found[1:], draws=draws)
         return self._raw(*found, converged=True, draws=draws)
 

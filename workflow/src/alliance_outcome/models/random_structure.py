@@ -7,6 +7,7 @@ triangle where effects are correlated, its diagonal (relative standard deviation
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class RandomEffects:
     def __len__(self) -> int:
         return len(self.terms)
 
-    @property
+    @cached_property
     def positions(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows and columns of the free entries of Λ."""
         if self.correlated:
