@@ -42,7 +42,9 @@ def draw_growth(growth: pd.DataFrame) -> Drawing:
         _draw_panel(panel, block, varied)
     axes[0].legend(frameon=False, loc="upper left")
     words = " ".join(_in_words(varied, block) for varied, block in blocks)
-    return Drawing(canvas, f"Seconds of a fit, on logarithmic scales. {words}")
+    return Drawing(
+        canvas, f"Seconds of a fit on logarithmic scales; the dotted line grows in proportion. {words}"
+    )
 
 
 def write_growth(growth: pd.DataFrame, path: Path) -> str:
