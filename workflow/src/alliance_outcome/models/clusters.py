@@ -151,21 +151,3 @@ def _sorted(keys: Sequence[NDArray]) -> bool:
             return False
         tied &= change == 0
     return True
-
-
-def sorted_positions(labels: Sequence) -> list[int]:
-    """Return the positions that sort labels, whatever their types.
-
-    Parameters
-    ----------
-    labels : sequence
-        Unique labels; labels of different types are sorted type by type.
-
-    Returns
-    -------
-    list of int, length n_labels
-    """
-    try:
-        return sorted(range(len(labels)), key=lambda position: labels[position])
-    except TypeError:
-        return sorted(range(len(labels)), key=lambda p: (type(labels[p]).__name__, str(labels[p])))
