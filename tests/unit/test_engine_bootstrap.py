@@ -16,6 +16,8 @@ from alliance_outcome.models.multilevel_result import MultilevelResult
 
 #: Two optimisations of one likelihood from different starts, in the outcome's units.
 SAME_MAXIMUM = 1e-5
+#: How far quick refits, which stop sooner, may be from the maximum, in standard errors.
+QUICK_REFIT = 1e-3
 
 KINDS = pytest.mark.parametrize("kind", ["parametric", "cases"])
 
@@ -95,9 +97,10 @@ def test_quick_refits_are_whole_refits(name: str, kind: str) -> None:
     result = example(name)[0]
     quick = result.bootstrap(kind, n=12, seed=3)
     slow = result.bootstrap(kind, n=12, seed=3, statistic=lambda each: each.params["x"])
-    assert estimates(quick) == pytest.approx(
-        slow.estimates.drop(columns="statistic").to_numpy(), abs=SAME_MAXIMUM, nan_ok=True
-    )
+    whole = slow.estimates.drop(columns="statistic").to_numpy()
+    difference = np.abs(estimates(quick) - whole)
+    assert (np.isnan(whole) == np.isnan(estimates(quick))).all()
+    assert (np.nan_to_num(difference) <= QUICK_REFIT * np.nanstd(whole, axis=0)).all()
     assert slow.estimates["statistic"].to_numpy() == pytest.approx(slow.params["x"], rel=1e-12)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import special
 
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.nested_likelihood import NestedLikelihood
@@ -57,7 +57,7 @@ def wald_intervals(result: MultilevelResult, ci_level: float, df: str) -> pd.Dat
     for term in result.params.index:
         single = result.contrast(term, df=df, ci_level=ci_level)
         rows[term] = (single.estimate, single.ci_low, single.ci_high)
-    quantile = float(stats.norm.ppf(0.5 + ci_level / 2.0))
+    quantile = float(special.ndtri(0.5 + ci_level / 2.0))
     parameters = _with_scale(result.maximum.parameters, result.maximum.at.residual_variance)
     # On the boundary the information is that of a smaller model, and the residual's alone carries over.
     spread = result.information.covariance
@@ -102,7 +102,7 @@ def profile_intervals(result: MultilevelResult, ci_level: float) -> pd.DataFrame
         Columns estimate, ci_low, ci_high; fixed effects first. A standard deviation may reach down to 0, a correlation
         to -1 or 1. NaN for correlations with an effect that has no variance.
     """
-    limit = float(stats.chi2.ppf(ci_level, 1))
+    limit = float(special.chdtri(1, 1.0 - ci_level))
     rows: dict[str, tuple[float, float, float]] = {}
     errors = result.bse
     for term in result.params.index:
@@ -165,6 +165,9 @@ def _ends(
 
 def _end(rise: Callable[[float], float], estimate: float, step: float, limit: float, bound: float) -> float:
     """Find one end: step away until the deviance has risen enough or the bound is reached, then look between."""
+    # Loading it takes longer than most fits, and few ask for profiles.
+    from scipy import optimize
+
     inside, distance = estimate, step
     for _ in range(MOST_STEPS):
         outside = max(estimate + distance, bound) if step < 0 else min(estimate + distance, bound)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 #: Coverage of every interval unless a caller asks for another.
 CI_LEVEL = 0.95
@@ -71,13 +71,13 @@ def wald_contrast(estimate: float, std_error: float, df: float, ci_level: float 
     require_coverage(ci_level)
     usable = df if df > 0 else np.nan
     statistic = estimate / std_error if std_error > 0 else np.nan
-    half_width = float(stats.t.ppf(0.5 + ci_level / 2.0, usable)) * std_error
+    half_width = float(special.stdtrit(usable, 0.5 + ci_level / 2.0)) * std_error
     return Contrast(
         estimate=estimate,
         std_error=std_error,
         df=df,
         statistic=statistic,
-        p_value=float(2.0 * stats.t.sf(abs(statistic), usable)),
+        p_value=float(2.0 * special.stdtr(usable, -abs(statistic))),
         ci_low=estimate - half_width,
         ci_high=estimate + half_width,
         ci_level=ci_level,

@@ -20,6 +20,12 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+from numba.core.registry import cpu_target
+
+# Numba loads its registries at the first call of a compiled function, which takes as long as fitting 200,000 rows. A
+# user expects that from an import.
+cpu_target.typing_context.refresh()
+cpu_target.target_context.refresh()
 
 _kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(nogil=True, error_model="numpy")
@@ -629,8 +635,12 @@ def _chain(rows, columns, factor, trace, residual, start, gradient, slope):  # n
 
 
 @_inlined
-def _objective(problem, parameters, change, gradient, slope):  # noqa: ANN001, ANN202
-    """Evaluate the deviance, β and σ² at their best; fill its gradient and that of e'V⁻¹e; see :func:`evaluate`."""
+def _profile(problem, parameters, change):  # noqa: ANN001, ANN202
+    """Evaluate the deviance, β and σ² at their best; fill the derivatives of Gram matrices by φ.
+
+    Returns the deviance (infinite where it cannot be evaluated), the evaluation, Λ_u, Λ_v, log|R|, and the derivatives
+    of log|R| by φ and of φ by its parameter.
+    """
     n_v = len(problem.cluster_rows)
     n_u = len(problem.unit_rows)
     factor_v = _factor(parameters, 0, problem.cluster_rows, problem.cluster_columns, problem.r)
@@ -647,17 +657,31 @@ def _objective(problem, parameters, change, gradient, slope):  # noqa: ANN001, A
     deviance += degrees * (1.0 + np.log(2.0 * np.pi * at.residual_sum / degrees))
     if problem.reml:
         deviance += at.log_determinant_fixed
-    trace_u, residual_u, trace_v, residual_v = _covariance_gradient(problem, at)
     if not (np.isfinite(deviance) and at.residual_sum > 0.0):
+        deviance = np.inf
+    return deviance, at, factor_u, factor_v, log_residual, log_residual_slope, phi_slope
+
+
+@_inlined
+def _objective(problem, parameters, change, gradient, slope):  # noqa: ANN001, ANN202
+    """Evaluate the deviance, β and σ² at their best; fill its gradient and that of e'V⁻¹e; see :func:`evaluate`."""
+    n_v = len(problem.cluster_rows)
+    n_u = len(problem.unit_rows)
+    deviance, at, factor_u, factor_v, log_residual, log_residual_slope, phi_slope = _profile(
+        problem, parameters, change
+    )
+    trace_u, residual_u, trace_v, residual_v = _covariance_gradient(problem, at)
+    if not np.isfinite(deviance):
         gradient[:] = 0.0
         slope[:] = 0.0
-        return np.inf, at, log_residual, trace_u, residual_u, trace_v, residual_v
+        return deviance, at, log_residual, trace_u, residual_u, trace_v, residual_v
     _chain(problem.cluster_rows, problem.cluster_columns, factor_v, trace_v, residual_v, 0, gradient, slope)
     _chain(problem.unit_rows, problem.unit_columns, factor_u, trace_u, residual_u, n_v, gradient, slope)
     if problem.residual > 0:
         trace, residual_change = _correlation_gradient(problem, change, at, factor_u, factor_v)
         gradient[n_v + n_u] = phi_slope * (log_residual_slope + trace)
         slope[n_v + n_u] = phi_slope * residual_change
+    degrees = problem.n_rows - problem.p if problem.reml else problem.n_rows
     for position in range(len(gradient)):
         gradient[position] += degrees / at.residual_sum * slope[position]
     return deviance, at, log_residual, trace_u, residual_u, trace_v, residual_v
@@ -881,7 +905,6 @@ def refit_outcomes(problem, joint, unit_starts, outcomes, start, inverse_hessian
     deviances, residual_variances = np.empty(count), np.empty(count)
     coefficients = np.empty((count, p))
     statuses = np.empty(count, dtype=np.int64)
-    gradient, unused = np.zeros(len(start)), np.zeros(len(start))
     change_space = _change_space(problem)
     degrees = problem.n_rows - p if problem.reml else problem.n_rows
     for replicate in range(count):
@@ -892,7 +915,7 @@ def refit_outcomes(problem, joint, unit_starts, outcomes, start, inverse_hessian
         parameters[replicate] = start
         _, _, status, _, _ = _minimise(own, parameters[replicate], inverse_hessian, tolerance, most)
         statuses[replicate] = status
-        found = _objective(own, parameters[replicate], change_space, gradient, unused)
+        found = _profile(own, parameters[replicate], change_space)
         deviances[replicate] = found[0]
         coefficients[replicate] = found[1].coefficients
         residual_variances[replicate] = found[1].residual_sum / degrees

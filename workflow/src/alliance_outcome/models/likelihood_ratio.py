@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 if TYPE_CHECKING:
     from alliance_outcome.models.multilevel_result import MultilevelResult
@@ -77,10 +77,10 @@ def likelihood_ratio(one: MultilevelResult, other: MultilevelResult) -> Likeliho
     if statistic < -2.0 * NOT_NESTED:
         raise ValueError("the larger model fits worse, so that the smaller one is not a special case of it")
     statistic = max(statistic, 0.0)
-    p_value = float(stats.chi2.sf(statistic, df))
+    p_value = float(special.chdtrc(df, statistic))
     boundary = np.nan
     if same_fixed and _variances(larger) - _variances(smaller) == 1:
-        below = float(stats.chi2.sf(statistic, df - 1)) if df > 1 else float(statistic <= 0.0)
+        below = float(special.chdtrc(df - 1, statistic)) if df > 1 else float(statistic <= 0.0)
         boundary = 0.5 * (p_value + below)
     return LikelihoodRatio(statistic, df, p_value, boundary, reml, (smaller.llf, larger.llf))
 

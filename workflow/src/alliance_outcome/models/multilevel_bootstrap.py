@@ -38,7 +38,7 @@ IDENTIFIED = 1e-10
 
 #: Largest derivative of the deviance at which a replicate has converged, as a fraction of the number of rows: it leaves
 #: estimates within a thousandth of their standard errors of the maximum.
-REPLICATE_GRADIENT = 1e-7
+REPLICATE_GRADIENT = 1e-6
 
 #: Two outcomes are the same number if they differ by less than this fraction of the outcome's spread.
 SAME_OUTCOME = 1e-9
@@ -241,25 +241,28 @@ class _Sampler:
 
     def simulate(self, rng: np.random.Generator, size: int) -> FloatArray:
         """Simulate outcomes in working coordinates, shape (size, n_rows), lagged outcomes as they were."""
-        rows = self.likelihood.rows
-        # One draw after the other, so that a replicate does not depend on how many share its stream.
-        noise = np.stack([self._noise(rng) for _ in range(size)])
-        return noise + rows.fixed @ self.result.maximum.at.coefficients
+        noise = self._noise(rng, size)
+        noise += self.likelihood.rows.fixed @ self.result.maximum.at.coefficients
+        return noise
 
-    def _noise(self, rng: np.random.Generator) -> FloatArray:
-        """Simulate random effects and residuals, shape (n_rows,)."""
+    def _noise(self, rng: np.random.Generator, size: int) -> FloatArray:
+        """Simulate random effects and residuals, shape (size, n_rows)."""
         rows = self.likelihood.rows
-        noise = rng.standard_normal((1, len(rows.outcome)))
-        if self.phi is not None:
-            kernels.autocorrelate(noise, rows.unit_starts, rows.gaps, self.phi)
-        noise = noise[0]
-        for columns, factor, starts in (
+        levels = [
             (rows.unit_random, self.factor_u, rows.unit_starts),
             (rows.cluster_random, self.factor_v, rows.cluster_row_starts),
-        ):
-            if columns.shape[1]:
-                effects = rng.standard_normal((len(starts) - 1, len(factor))) @ factor.T
-                noise += np.sum(columns * np.repeat(effects, np.diff(starts), axis=0), axis=1)
+        ]
+        effects_counts = [(len(starts) - 1) * len(factor) for _, factor, starts in levels]
+        # One replicate after the other, so that none depends on how many share its stream.
+        drawn = rng.standard_normal((size, len(rows.outcome) + sum(effects_counts)))
+        noise, *effects = np.split(drawn, len(rows.outcome) + np.cumsum([0, *effects_counts[:-1]]), axis=1)
+        if self.phi is not None:
+            kernels.autocorrelate(noise, rows.unit_starts, rows.gaps, self.phi)
+        for (columns, factor, starts), standardised in zip(levels, effects, strict=True):
+            of_units = standardised.reshape(size, len(starts) - 1, len(factor)) @ factor.T
+            of_rows = np.repeat(of_units, np.diff(starts), axis=1)
+            for position in range(len(factor)):
+                noise += columns[:, position] * of_rows[:, :, position]
         return self.sigma * noise
 
     def outcomes(self, rng: np.random.Generator, size: int) -> list[_Replicate]:
