@@ -9,8 +9,9 @@ The R calls stand in ``engine/reference.R``, which wrote data and expected value
 - *optimum to optimum*: criterion 1e-7 relative, fixed effects 1e-4 standard errors, standard errors 1e-4, variance
   components 1e-3 of the residual variance, degrees of freedom 1 %, AR(1) autocorrelation 1e-4.
 
-Singular fits are left out of the degrees of freedom: ours are those of the model without the effects that have no
-variance (tests/unit), lmerTest and pbkrtest have rules of their own there.
+Kenward–Roger keeps effects on the boundary, as pbkrtest does, so that singular fits are held against it too, and so are
+given points of the boundary that no optimiser would find. They are left out of Satterthwaite degrees of freedom: ours
+are those of the model without the effects that have no variance (tests/unit), lmerTest has a rule of its own there.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Comparison:
 
 COMPARISONS = {name: Comparison(name) for name in DESIGNS}
 REGULAR = [name for name, design in DESIGNS.items() if not design["singular"]]
-KENWARD_ROGER = [name for name in REGULAR if DESIGNS[name].get("kenward_roger")]
+KENWARD_ROGER = [name for name in DESIGNS if DESIGNS[name].get("kenward_roger")]
 AUTOREGRESSIVE = [name for name, design in DESIGNS.items() if design["design"]["residual"] == "ar1"]
 CR2 = [
     (name, level)
@@ -182,18 +183,32 @@ def test_cr2_at_reference(name: str, level: str) -> None:
 
 @pytest.mark.parametrize("name", KENWARD_ROGER)
 def test_kenward_roger_at_reference(name: str) -> None:
-    compared = COMPARISONS[name]
-    stored = compared.expected["kenward_roger"]
-    result = compared.at_reference
+    assert_kenward_roger(COMPARISONS[name].at_reference, COMPARISONS[name].expected)
+
+
+def assert_kenward_roger(result: MultilevelResult, expected: dict) -> None:
+    stored = expected["kenward_roger"]
     ours = result.in_raw_units(result.kenward_roger.adjusted_covariance).to_numpy()
     assert relative_difference(ours, np.array(stored["vcov"])) <= 1e-8
-    singles = [result.contrast(term, df="kenward-roger") for term in compared.expected["terms"]]
+    singles = [result.contrast(term, df="kenward-roger") for term in expected["terms"]]
     assert [single.df for single in singles] == pytest.approx(stored["df"], rel=1e-8)
     assert [single.statistic**2 for single in singles] == pytest.approx(stored["statistic"], rel=1e-7)
-    joint = result.contrast(compared.expected["joint_terms"], df="kenward-roger")
+    joint = result.contrast(expected["joint_terms"], df="kenward-roger")
     assert joint.df == pytest.approx(stored["joint"]["df"], rel=1e-8)
     assert joint.statistic == pytest.approx(stored["joint"]["statistic"], rel=1e-7)
     assert joint.p_value == pytest.approx(stored["joint"]["p_value"], rel=1e-6)
+
+
+def test_kenward_roger_is_compared_on_the_boundary_too() -> None:
+    assert {"zero_therapist_variance", "boundary_correlation"} <= set(KENWARD_ROGER) - set(REGULAR)
+
+
+@pytest.mark.parametrize("expected", EXPECTED["on_the_boundary"], ids=lambda expected: expected["what"])
+def test_kenward_roger_at_given_points_of_the_boundary(expected: dict) -> None:
+    covariances = {level: np.array(m) for level, m in expected["relative_covariance"].items()}
+    result = COMPARISONS[expected["design"]].model.evaluate(covariances)
+    assert result.singular
+    assert_kenward_roger(result, expected)
 
 
 @pytest.mark.parametrize("name", REGULAR)
@@ -250,14 +265,17 @@ def test_autocorrelation_at_the_optimum(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REGULAR)
-def test_degrees_of_freedom_at_the_optimum(name: str) -> None:
+def test_satterthwaite_at_the_optimum(name: str) -> None:
     compared = COMPARISONS[name]
-    terms = compared.expected["terms"]
-    ours = [compared.fit.contrast(term).df for term in terms]
+    ours = [compared.fit.contrast(term).df for term in compared.expected["terms"]]
     assert ours == pytest.approx(compared.expected["satterthwaite"]["df"], rel=0.01)
-    if compared.expected.get("kenward_roger"):
-        ours = [compared.fit.contrast(term, df="kenward-roger").df for term in terms]
-        assert ours == pytest.approx(compared.expected["kenward_roger"]["df"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", KENWARD_ROGER)
+def test_kenward_roger_at_the_optimum(name: str) -> None:
+    compared = COMPARISONS[name]
+    ours = [compared.fit.contrast(term, df="kenward-roger").df for term in compared.expected["terms"]]
+    assert ours == pytest.approx(compared.expected["kenward_roger"]["df"], rel=0.01)
 
 
 @pytest.mark.parametrize("name", [name for name, design in DESIGNS.items() if "default_stop" in design])

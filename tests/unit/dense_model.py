@@ -215,6 +215,8 @@ EXAMPLES = {
     "one_row_per_unit_above": example((), ((0.5,),), rows_per_unit=(1,)),
     "no_cluster_variance": example(_SLOPE, ((0.0,),)),
     "no_variance_at_all": example(((0.0,),), ((0.0,),)),
+    "no_variance_of_slopes": example(((0.8, 0.0), (0.0, 0.0)), ((0.5,),)),
+    "no_cluster_variance_of_either_effect": example(_SLOPE, ((0.0, 0.0), (0.0, 0.0))),
     "correlation_of_one": example(((0.8, 0.4), (0.4, 0.2)), ((0.5,),)),
     "large_variances": example(((80.0, 2.0), (2.0, 30.0)), ((50.0,),)),
 }

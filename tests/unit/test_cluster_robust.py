@@ -14,7 +14,7 @@ from small_sample_reference import EXPECTED, Reference, reference
 
 from alliance_outcome.models import cluster_robust as module
 from alliance_outcome.models.cluster_robust import ClusterRobust, cluster_robust
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference
 from alliance_outcome.models.fitted_state import FittedState, WorkingRows
 
 KINDS = ("CR0", "CR1", "CR2", "CR3")
@@ -251,7 +251,7 @@ def test_too_few_clusters_for_a_joint_test_are_said_to_be() -> None:
 def test_clusters_inside_an_outer_level_are_refused_as_by_clubsandwich(name: str) -> None:
     found = reference(name)
     assert found.expected["inner_cluster"].startswith("Non-nested random effects detected")
-    with pytest.raises(UnfittableModel, match="use the clusters of the outer level"):
+    with pytest.raises(UnavailableInference, match="use the clusters of the outer level"):
         cluster_robust(found.state, found.state.rows.unit_starts)
 
 
@@ -260,13 +260,13 @@ def test_clusters_that_split_a_unit_are_refused(name: str) -> None:
     model = MODELS[name]
     starts = np.array([0, 3, len(model.rows.outcome)])
     assert 3 not in model.rows.unit_starts
-    with pytest.raises(UnfittableModel, match="whole units"):
+    with pytest.raises(UnavailableInference, match="whole units"):
         cluster_robust(model.state(), starts)
 
 
 def test_a_single_cluster_is_refused() -> None:
     model = MODELS["two_intercepts"]
-    with pytest.raises(UnfittableModel, match="at least two clusters"):
+    with pytest.raises(UnavailableInference, match="at least two clusters"):
         cluster_robust(model.state(), np.array([0, len(model.rows.outcome)]))
 
 
@@ -291,7 +291,7 @@ def test_an_unknown_kind_is_refused() -> None:
 
 def test_cr3_is_refused_where_a_coefficient_rests_on_one_cluster() -> None:
     state = reference("boundary").state
-    with pytest.raises(UnfittableModel, match="rests on a single cluster"):
+    with pytest.raises(UnavailableInference, match="rests on a single cluster"):
         cluster_robust(state, state.rows.cluster_row_starts, "CR3")
 
 
@@ -301,7 +301,7 @@ def test_a_coefficient_whose_estimate_cannot_but_be_zero_has_no_test() -> None:
     found = cluster_robust(independent_rows([1.0, 2.0, 4.0, 3.0], fixed), np.arange(5), "CR2")
     assert found.covariance[1, 1] == pytest.approx(0.0, abs=SAME)
     assert found.approximation([1, 0]).denominator_df == pytest.approx(2)
-    with pytest.raises(UnfittableModel, match="no residual in the direction"):
+    with pytest.raises(UnavailableInference, match="no residual in the direction"):
         found.approximation([0, 1])
 
 

@@ -7,9 +7,18 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from engine_example import LEVELS, MODELS, dense, fit, model, standard_errors_apart, study
+from engine_example import (
+    LEVELS,
+    MODELS,
+    dense,
+    fit,
+    lagged_study,
+    model,
+    standard_errors_apart,
+    study,
+)
 
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.multilevel_result import MultilevelResult
 
 #: A fit on the boundary and the smaller model's are two optimisations of one likelihood.
@@ -51,13 +60,48 @@ def test_a_variance_of_zero_leaves_the_smaller_model() -> None:
     assert result.predict(data).to_numpy() == pytest.approx(smaller.predict(data), abs=1e-6)
 
 
-@pytest.mark.parametrize("df", ["satterthwaite", "kenward-roger"])
-def test_a_variance_of_zero_leaves_the_degrees_of_freedom_of_the_smaller_model(df: str) -> None:
+def test_satterthwaites_method_takes_a_variance_of_zero_out_of_the_model() -> None:
     result, smaller, _ = no_therapists()
     for term in result.params.index:
-        ours, theirs = result.contrast(term, df), smaller.contrast(term, df)
+        ours, theirs = result.contrast(term), smaller.contrast(term)
         assert ours.df == pytest.approx(theirs.df, rel=1e-5)
         assert ours.std_error == pytest.approx(theirs.std_error, rel=1e-6)
+
+
+def test_kenward_and_rogers_method_keeps_a_variance_of_zero() -> None:
+    result, smaller, _ = no_therapists()
+    # With therapists in the model a constant is known from 8 of them.
+    ours, theirs = (each.contrast("Intercept", "kenward-roger") for each in (result, smaller))
+    assert 3.0 < ours.df < 9.0 < 20.0 < theirs.df
+    assert ours.std_error > 1.02 * theirs.std_error
+    assert result.state.cluster_covariance.shape == (0, 0)
+
+
+def balanced_therapists() -> pd.DataFrame:
+    """Return ten therapists with six clients of four sessions each, whose means are more alike than clients are."""
+    rng = np.random.default_rng(4)
+    client = np.repeat(np.arange(60), 4)
+    effects = rng.normal(size=60)
+    effects -= 0.9 * np.repeat(effects.reshape(10, 6).mean(axis=1), 6)
+    return pd.DataFrame(
+        {
+            "client": client,
+            "therapist": client // 6,
+            "x": np.tile(np.arange(4.0), 60),
+            "w": (client // 6 % 2).astype(float),
+            "y": effects[client] + rng.normal(size=240),
+        }
+    )
+
+
+def test_kenward_and_rogers_degrees_of_freedom_at_a_variance_of_zero_are_those_of_the_therapists() -> None:
+    # In a balanced design the F tests of means have these degrees of freedom whatever the variances are estimated as:
+    # 10 therapists in two groups leave 8; sessions at the same times in all 60 clients leave 240 - 60 and one less.
+    result = fit("y ~ w + x", balanced_therapists())
+    assert result.singular == ("therapist:Intercept",)
+    assert result.contrast("w", "kenward-roger").df == pytest.approx(8.0, rel=1e-6)
+    assert result.contrast("x", "kenward-roger").df == pytest.approx(240 - 60 - 1, rel=1e-6)
+    assert result.contrast("w").df > 50.0
 
 
 def test_a_variance_of_zero_leaves_the_robust_errors_of_therapists_at_hand() -> None:
@@ -65,6 +109,67 @@ def test_a_variance_of_zero_leaves_the_robust_errors_of_therapists_at_hand() -> 
     result, smaller, _ = no_therapists()
     assert result.cluster_robust().n_clusters == 8
     assert not np.allclose(result.cluster_robust().bse, smaller.cluster_robust().bse, rtol=0.01)
+
+
+def test_autoregressive_and_lagged_models_take_a_variance_of_zero_out() -> None:
+    data = study(5, therapist_sd=0.0, autocorrelation=0.4)
+    result, smaller = (
+        fit("y ~ x + z", data, groups=groups, residual="ar1", time="session")
+        for groups in (LEVELS, ["client"])
+    )
+    assert result.singular == ("therapist:Intercept",)
+    assert result.contrast("x").df == pytest.approx(smaller.contrast("x").df, rel=1e-4)
+    data = lagged_study(2)
+    data["therapist"] = data["client"] // 6
+    result, smaller = (
+        fit("y ~ x + before", data, groups=groups, time="session", lagged_outcome="before")
+        for groups in (LEVELS, ["client"])
+    )
+    assert result.singular == ("therapist:Intercept",)
+    for term in result.params.index:
+        ours, theirs = result.contrast(term), smaller.contrast(term)
+        assert (ours.df, ours.std_error) == pytest.approx((theirs.df, theirs.std_error), rel=1e-4)
+
+
+def few_therapists(**columns: list[float]) -> pd.DataFrame:
+    """Return three therapists with six clients each, and predictors of therapists."""
+    data = study(1, clients=(6, 6, 6))
+    return data.assign(
+        **{name: np.array(values)[pd.factorize(data["therapist"])[0]] for name, values in columns.items()}
+    )
+
+
+def test_a_variance_that_the_design_leaves_open_leaves_no_degrees_of_freedom_and_says_so() -> None:
+    # Three therapists and three coefficients of their level: no difference between therapists is left for a variance,
+    # so that any value of it is a maximum and the standard errors of that level mean nothing.
+    result = fit("y ~ x + w + v", few_therapists(w=[1.0, 0.0, 0.3], v=[0.0, 1.0, -1.0]))
+    for term in result.params.index:
+        assert np.isnan(result.contrast(term).df)
+    for term in ("Intercept", "w", "v"):
+        single = result.contrast(term, "kenward-roger")
+        assert np.isnan([single.df, single.p_value, single.ci_low, single.ci_high]).all()
+    assert np.isnan(result.contrast(["x", "w"], "kenward-roger").p_value)
+    assert np.isfinite(result.contrast("x", "kenward-roger").ci_low)
+    text = str(result.summary("kenward-roger"))
+    assert "No interval for Intercept, w, v: the data do not determine" in text
+    assert "No interval for Intercept, x, w, v: the data do not determine" in str(result.summary())
+
+
+def test_a_variance_that_does_not_matter_may_be_left_open() -> None:
+    # Slopes of therapists on a group of therapists: three parameters for two variances, one of each group.
+    data = study(3, clients=(6,) * 10)
+    data["group"] = (pd.factorize(data["therapist"])[0] % 2).astype(float)
+    data["other"] = 1.0 - data["group"]
+    three, two = (
+        fit("y ~ x + group", data, random={"therapist": effects, "client": "1"})
+        for effects in ("1 + group", "0 + other + group ||")
+    )
+    assert three.llf == pytest.approx(two.llf, abs=1e-8)
+    assert three.kenward_roger.unidentified.shape[1] == 1
+    assert two.kenward_roger.unidentified.shape[1] == 0
+    for term in three.params.index:
+        ours, theirs = (each.contrast(term, "kenward-roger") for each in (three, two))
+        assert (ours.df, ours.std_error) == pytest.approx((theirs.df, theirs.std_error), rel=1e-5)
 
 
 @cache
@@ -99,8 +204,9 @@ def test_no_variance_at_all_is_least_squares() -> None:
     assert result.singular == ("therapist:Intercept", "client:Intercept")
     assert standard_errors_apart(plain, result) < 1e-9
     assert result.llf == pytest.approx(plain.llf, abs=1e-9)
-    for df in ("satterthwaite", "kenward-roger"):
-        assert result.contrast("x", df).df == pytest.approx(len(data) - 3)
+    assert result.contrast("x").df == pytest.approx(len(data) - 3)
+    # The three variances that Kenward and Roger's method keeps cost some.
+    assert 0.9 * (len(data) - 3) < result.contrast("x", "kenward-roger").df < len(data) - 3
 
 
 def test_least_squares_by_its_own_formulas() -> None:
@@ -153,6 +259,9 @@ def test_an_autocorrelation_of_zero_in_continuous_time_is_flagged() -> None:
     assert result.ar1 == pytest.approx(0.0, abs=1e-5)
     assert standard_errors_apart(independent, result) < 1e-5
     assert "residual:ar1" in result.singular
+    # The model decides whether Kenward and Roger's method exists, not the estimate.
+    with pytest.raises(UnavailableInference, match="linear in its parameters"):
+        result.contrast("x", "kenward-roger")
     assert np.isnan(result.confint().loc["ar1", ["ci_low", "ci_high"]].to_numpy(dtype=float)).all()
 
 

@@ -12,7 +12,7 @@ from engine_example import MODELS, example, fit, lagged_study, study
 from scipy import stats
 
 from alliance_outcome.models.contrast import Contrast
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference
 from alliance_outcome.models.fixed_effect_tests import JointContrast
 from alliance_outcome.models.multilevel_result import MultilevelResult
 
@@ -232,7 +232,7 @@ def test_joint_degrees_of_freedom_pool_those_of_independent_rows() -> None:
     ids=["maximum likelihood", "AR(1)", "lagged outcome"],
 )
 def test_kenward_roger_is_refused_where_it_is_not_derived(refit, message: str) -> None:
-    with pytest.raises(UnfittableModel, match=message):
+    with pytest.raises(UnavailableInference, match=message):
         refit().contrast("x", "kenward-roger")
 
 

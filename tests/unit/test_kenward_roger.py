@@ -11,7 +11,7 @@ import pytest
 from dense_model import EXAMPLES, DenseModel, Example, example, nested_rows, unstructured
 from small_sample_reference import EXPECTED, Reference, reference
 
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference
 from alliance_outcome.models.fitted_state import FittedState, WorkingRows
 from alliance_outcome.models.kenward_roger import KenwardRoger, kenward_roger
 
@@ -202,6 +202,28 @@ def test_a_variance_that_fixed_effects_absorb_is_passed_over() -> None:
     assert ours.denominator_df == pytest.approx(plain.denominator_df, rel=1e-8)
 
 
+def test_the_information_is_as_regular_on_the_boundary_as_elsewhere(case: Example) -> None:
+    # It is a Gram matrix of the derivatives of V, so that its rank is the design's.
+    count = len(case.unit_components) + len(case.cluster_components) + 1
+    found = kenward_roger(case.state)
+    assert found.unidentified.shape == (count, 0)
+    assert np.linalg.matrix_rank(found.parameter_covariance) == count
+
+
+def test_what_fixed_effects_absorb_leaves_no_degrees_of_freedom_where_it_matters() -> None:
+    # A coefficient for each of 8 clusters: what they are worth depends on a variance of which nothing is left.
+    case = example(((0.6,),), ((0.5,),))
+    clusters = np.eye(8)[case.model.cluster_of_row]
+    fixed = np.column_stack([clusters, case.model.rows.fixed[:, 1:3]])
+    state = replace(case.model, rows=replace(case.model.rows, fixed=fixed)).state()
+    found = kenward_roger(state)
+    assert found.unidentified.shape == (3, 1)
+    between, within = np.eye(10)[0] - np.eye(10)[1], np.eye(10)[8]
+    assert np.isnan(found.approximation(between).denominator_df)
+    assert np.isnan(found.approximation([between, within]).denominator_df)
+    assert found.approximation(within).denominator_df > 10.0
+
+
 @pytest.fixture(scope="module")
 def found() -> KenwardRoger:
     return kenward_roger(EXAMPLES["two_intercepts"].state)
@@ -224,12 +246,12 @@ def test_hypotheses_that_cannot_be_tested_are_refused(
 
 
 def test_autoregressive_residuals_are_refused() -> None:
-    with pytest.raises(UnfittableModel, match="linear in its parameters"):
+    with pytest.raises(UnavailableInference, match="linear in its parameters"):
         kenward_roger(example(((0.6,),), (), autocorrelation=0.3).state)
 
 
 def test_maximum_likelihood_is_refused() -> None:
-    with pytest.raises(UnfittableModel, match="reml=True"):
+    with pytest.raises(UnavailableInference, match="reml=True"):
         kenward_roger(EXAMPLES["two_intercepts"].model.state(reml=False))
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from alliance_outcome.errors import AllianceOutcomeError
-from alliance_outcome.models.design_checks import RankDeficientDesign, UnfittableModel
+from alliance_outcome.models.design_checks import RankDeficientDesign, UnavailableInference, UnfittableModel
 from alliance_outcome.models.multilevel import MultilevelModel
 from alliance_outcome.models.nested_likelihood import NestedLikelihood
 
@@ -164,8 +164,23 @@ def test_refusal(spoil: Callable[[Study], None], message: str) -> None:
 
 def test_refusals_are_errors_of_the_package_and_value_errors() -> None:
     assert issubclass(RankDeficientDesign, UnfittableModel)
-    assert issubclass(UnfittableModel, AllianceOutcomeError)
-    assert issubclass(UnfittableModel, ValueError)
+    for refusal in (UnfittableModel, UnavailableInference):
+        assert issubclass(refusal, AllianceOutcomeError)
+        assert issubclass(refusal, ValueError)
+
+
+def test_messages_say_whether_the_model_or_an_inference_is_refused() -> None:
+    study = Study()
+    fit = MultilevelModel(
+        study.outcome, study.fixed, groups={"client": study.client}, random={"client": ["Intercept"]}
+    ).fit(reml=False)
+    with pytest.raises(UnavailableInference) as no_inference:
+        fit.contrast("alliance", "kenward-roger")
+    assert str(no_inference.value) == f"this inference is not available: {no_inference.value.reason}"
+    constant_outcome(study)
+    with pytest.raises(UnfittableModel) as no_fit:
+        study.fit()
+    assert str(no_fit.value) == f"the multilevel model cannot be fitted: {no_fit.value.reason}"
 
 
 def test_a_numerical_breakdown_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,11 +63,11 @@ def test_tests_are_named_as_the_rows_say(results):
     rows = results.models[results.models["model"] == "hybrid_two_level"]
     assert inference_text.testing_paragraph(rows) == (
         "Fixed effects were tested with Kenward and Roger's adjusted standard errors and degrees of freedom (Kenward & "
-        "Roger, 1997). As a check the tests of alliance and of D were repeated with cluster-robust standard errors "
-        "(CR2) and Satterthwaite's degrees of freedom (Pustejovsky & Tipton, 2018); clusters are therapists in "
-        "three-level models and clients in two-level ones. Models with all raters were also fitted with AR(1) "
-        "residuals (session to session, two levels), which correlate the less the further apart they are, missed "
-        "sessions included; restricted likelihoods were compared."
+        "Roger, 1997), which keep random effects whose variance is estimated as zero. As a check the tests of alliance "
+        "and of D were repeated with cluster-robust standard errors (CR2) and Satterthwaite's degrees of freedom "
+        "(Pustejovsky & Tipton, 2018); clusters are therapists in three-level models and clients in two-level ones. "
+        "Models with all raters were also fitted with AR(1) residuals (session to session, two levels), which "
+        "correlate the less the further apart they are, missed sessions included; restricted likelihoods were compared."
     )
 
 

@@ -19,8 +19,9 @@
 #     around).
 #   - Standard deviations of random effects are lme4's conditional ones, given beta and theta (condVar = TRUE).
 #   - CR2 takes the fitted covariance as working model and target (clubSandwich's default).
-#   - Kenward-Roger is defined for REML; there is none for ML. Degrees of freedom are left out where the optimum is on
-#     the boundary (`inference_left_out` says so); CR2 is not.
+#   - Kenward-Roger is defined for REML; there is none for ML. On the boundary pbkrtest keeps the effects, as the engine
+#     does; Satterthwaite degrees of freedom are left out there (`inference_left_out` says so). `on_the_boundary` has
+#     Kenward-Roger at points of the boundary that are given and are no optimum.
 #   - `default_stop` is where lme4 stops with its default optimiser and tolerances, and its warnings there.
 
 suppressMessages({library(lme4); library(nlme); library(clubSandwich); library(jsonlite)})
@@ -216,8 +217,9 @@ kenward_roger <- function(fit, hypotheses) {
   adjusted <- pbkrtest::vcovAdj(fit)
   test <- function(L) {
     out <- pbkrtest:::.KR_adjust(adjusted, Phi = vcov(fit), L, beta = fixef(fit), betaH = 0)
-    # The same through lmerTest, where the statistic is already scaled.
-    other <- lmerTest::contest(lmerTest::as_lmerModLmerTest(fit), L, ddf = "Kenward-Roger")
+    # The same through lmerTest, where the statistic is already scaled; it differentiates the likelihood first, and says
+    # so where that is in vain on the boundary.
+    other <- suppressWarnings(lmerTest::contest(lmerTest::as_lmerModLmerTest(fit), L, ddf = "Kenward-Roger"))
     stopifnot(all.equal(c(out$ddf, out$Fstat), c(other[["DenDF"]], other[["F value"]]), tolerance = 1e-6))
     list(df_numerator = out$ndf, df = out$ddf, statistic = as.numeric(out$Fstat), scaling = as.numeric(out$F.scaling),
          statistic_unscaled = as.numeric(out$FstatU), p_value = as.numeric(out$p.value))
@@ -287,11 +289,11 @@ lme4_reference <- function(design, data, joint, fit, clusters = unique(c(design$
   if (!is.null(like_scales)) out$from_given_columns <- list(                            # R with its rounding errors
     criterion = deviance_of(given), fixef = numbers(fixef(given)), vcov = rows_of(as.matrix(vcov(given))),
     cr2 = sapply(clusters, function(level) cr2(given, data[[level]]), simplify = FALSE))
-  if (singular) return(c(out, inference_left_out = "the optimum is on the boundary"))
   about <- hypotheses_about(terms, joint, map)
-  c(out, list(joint_terms = I(python_terms(joint, design$categories)),
-              satterthwaite = satterthwaite(fit, about),
-              kenward_roger = if (design$reml) kenward_roger(fit, about)))
+  c(out, list(joint_terms = I(python_terms(joint, design$categories))),
+    if (singular) list(inference_left_out = "Satterthwaite: the optimum is on the boundary")
+      else list(satterthwaite = satterthwaite(fit, about)),
+    list(kenward_roger = if (design$reml) kenward_roger(fit, about)))
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -806,6 +808,29 @@ profile_intervals <- function(name) {
 }
 profiles <- lapply(c("balanced_ml", "growth"), profile_intervals)
 
+# Kenward-Roger at relative Cholesky factors that are given: lmer(start = theta) without an optimiser. lme4's order is
+# client's factors, then therapist's, each column by column.
+on_the_boundary <- function(name, what, theta, joint) {
+  d <- expected[[name]]$design
+  fit <- lmer_call(lmer_formula(d), tables[[name]], d$reml, start = theta,
+                   control = lmerControl(optimizer = NULL, calc.derivs = FALSE, check.conv.singular = "ignore"))
+  stopifnot(getME(fit, "theta") == theta)
+  terms <- names(fixef(fit))
+  list(call = "vcovAdj() and KRmodcomp() of lmer(..., start = theta, control = lmerControl(optimizer = NULL))",
+       design = name, what = what, theta = theta, relative_covariance = relative_covariance(fit, d),
+       terms = I(python_terms(terms, d$categories)), joint_terms = I(joint),
+       kenward_roger = kenward_roger(fit, hypotheses_about(terms, joint)))
+}
+two <- c("alliance", "training")
+boundary_points <- list(
+  on_the_boundary("slopes_at_both_levels", "no variance of therapists", c(0.9, -0.2, 0.5, 0, 0, 0), two),
+  on_the_boundary("slopes_at_both_levels", "no slopes of clients", c(0.9, 0, 0, 0.7, 0.2, 0.5), two),
+  on_the_boundary("slopes_at_both_levels", "no intercepts of therapists", c(0.9, -0.2, 0.5, 0, 0, 0.5), two),
+  on_the_boundary("slopes_at_both_levels", "correlations of -1 and 1", c(0.9, -0.5, 0, 0.7, 0.4, 0), two),
+  on_the_boundary("slopes_at_both_levels", "no variance at all", numeric(6), two),
+  on_the_boundary("three_effects", "two directions without variance", c(0.9, 0.3, -0.4, 0, 0, 0),
+                  c("alliance", "progress")))
+
 # Constants of the restricted likelihood: the same model in lmer and in lme.
 constants <- lapply(c("balanced_reml", "growth", "early", "three_effects"), function(name) {
   d <- expected[[name]]$design
@@ -839,6 +864,6 @@ require_numbers <- function(x, path = "") {
 versions <- sapply(c("lme4", "lmerTest", "pbkrtest", "clubSandwich", "nlme", "numDeriv", "jsonlite"),
                    function(package) as.character(packageVersion(package)), simplify = FALSE)
 out <- list(versions = c(list(R = as.character(getRversion())), versions), designs = expected, likelihood_ratio = tests,
-            profile = profiles, constants = constants, naming = naming)
+            profile = profiles, on_the_boundary = boundary_points, constants = constants, naming = naming)
 require_numbers(out)
 write_json(out, "expected.json", digits = NA, auto_unbox = TRUE, pretty = TRUE, null = "null")

@@ -16,7 +16,7 @@ from alliance_outcome.analyses.multilevel import FittedModel
 from alliance_outcome.design.levels import BETWEEN_THERAPIST
 from alliance_outcome.models.contrast import CI_LEVEL, Contrast
 from alliance_outcome.models.degrees_of_freedom import small_sample_inference
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.multilevel_result import MultilevelResult
 
 #: Ends of ``row_id`` of rows that repeat another row.
@@ -86,7 +86,7 @@ class Inference:
             return {**kind, "status": "refused", "reason": self.reason}
         try:
             tested = self.test(weights)
-        except UnfittableModel as error:
+        except UnavailableInference as error:
             return {**kind, "status": "refused", "reason": error.reason}
         status = status_fields(self.result.converged, level, n_therapists, min_therapists, tested.df)
         return {**wald_fields(tested), **kind, **status}
@@ -144,10 +144,13 @@ def status_fields(
     if math.isnan(degrees):
         return {
             "status": "not_established",
-            "reason": "degrees of freedom cannot be computed at this solution",
+            "reason": "no degrees of freedom: the data do not determine all variances behind the standard error",
         }
     if degrees < 1:
-        return {"status": "not_established", "reason": "no degrees of freedom are left at this level"}
+        return {
+            "status": "not_established",
+            "reason": "fewer than one degree of freedom: the data hardly determine the standard error",
+        }
     return {"status": "ok", "reason": None}
 
 
@@ -186,7 +189,7 @@ def robust_inference(model: FittedModel) -> Inference:
     """Test with a CR2 covariance matrix and Satterthwaite degrees of freedom."""
     try:
         robust = model.fit.cluster_robust("CR2")
-    except UnfittableModel as error:
+    except UnavailableInference as error:
         return Inference(None, None, "CR2", "satterthwaite", CLUSTER_ROBUST, reason=error.reason)
     return Inference(model.fit, robust.contrast, "CR2", "satterthwaite", CLUSTER_ROBUST)
 

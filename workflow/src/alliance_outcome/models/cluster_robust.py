@@ -22,7 +22,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference
 from alliance_outcome.models.f_approximation import FApproximation, hypothesis_rows
 from alliance_outcome.models.fitted_state import FittedState, FloatArray, IndexArray
 
@@ -96,7 +96,7 @@ class ClusterRobust:
         ------
         ValueError
             If rows are zero or dependent, or have the wrong length.
-        UnfittableModel
+        UnavailableInference
             If the estimate cannot but be zero, because fixed effects leave no residual in this direction.
 
         Notes
@@ -120,7 +120,7 @@ def _inverse_root(expected: FloatArray, model: FloatArray) -> FloatArray:
     """Return the symmetric inverse root of the expected estimate, once it is more than rounding error."""
     sizes = np.sqrt(np.diag(model))
     if np.linalg.eigvalsh(expected / np.outer(sizes, sizes))[0] < SINGULAR:
-        raise UnfittableModel(
+        raise UnavailableInference(
             "fixed effects leave no residual in the direction of this hypothesis, because a coefficient rests on a "
             "single cluster or there are as many coefficients as clusters; use the model's own standard error"
         )
@@ -162,7 +162,7 @@ def cluster_robust(state: FittedState, row_starts: IndexArray, kind: Kind = "CR2
 
     Raises
     ------
-    UnfittableModel
+    UnavailableInference
         With a single cluster; if rows of different clusters are correlated in the model; for CR3, if a coefficient
         rests on a single cluster.
     ValueError
@@ -197,15 +197,15 @@ def _checked_starts(row_starts: ArrayLike, state: FittedState) -> IndexArray:
             "clusters must start at increasing rows, from the first, with the number of rows last"
         )
     if len(starts) < 3:
-        raise UnfittableModel("a cluster-robust covariance needs at least two clusters")
+        raise UnavailableInference("a cluster-robust covariance needs at least two clusters")
     correlated_units = rows.unit_random.shape[1] > 0 or state.autocorrelation is not None
     if rows.cluster_random.shape[1] and not np.all(np.isin(starts, rows.cluster_row_starts)):
-        raise UnfittableModel(
+        raise UnavailableInference(
             "random effects of the outer level correlate rows of different clusters; use the clusters of the outer "
             "level for a cluster-robust covariance, or leave out its random effects"
         )
     if correlated_units and not np.all(np.isin(starts, rows.unit_starts)):
-        raise UnfittableModel(
+        raise UnavailableInference(
             "rows of one unit, correlated in the model, are in different clusters; use clusters that hold whole units"
         )
     return starts
@@ -366,7 +366,7 @@ def _left_out_weights(clusters: _Clusters, bread: FloatArray) -> FloatArray:
     information = np.swapaxes(clusters.fixed, 1, 2) @ clusters.fixed
     root = np.linalg.cholesky(bread)
     if np.any(1.0 - np.linalg.eigvalsh(root.T @ information @ root)[:, -1] < SINGULAR):
-        raise UnfittableModel(
+        raise UnavailableInference(
             "CR3 leaves out each cluster in turn, and one term rests on a single cluster; use CR2 or leave the term out"
         )
     return clusters.fixed @ np.linalg.inv(np.eye(len(bread)) - bread @ information)

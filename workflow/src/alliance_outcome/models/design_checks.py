@@ -6,6 +6,7 @@ Messages name columns and counts, never a label or a cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -35,8 +36,8 @@ CONSTANT_TOLERANCE = 1e-12
 EXACT_FIT_TOLERANCE = 1e-12
 
 
-class UnfittableModel(AllianceOutcomeError, ValueError):
-    """The data cannot support the model that was asked for.
+class Refusal(AllianceOutcomeError, ValueError):
+    """What was asked for cannot be had; the subclasses say what that is.
 
     Parameters
     ----------
@@ -44,9 +45,24 @@ class UnfittableModel(AllianceOutcomeError, ValueError):
         What stands in the way and what to do, without any value or label of a participant.
     """
 
+    #: First words of the message.
+    refused: ClassVar[str]
+
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"the multilevel model cannot be fitted: {reason}")
+        super().__init__(f"{self.refused}: {reason}")
+
+
+class UnfittableModel(Refusal):
+    """The data cannot support the model that was asked for."""
+
+    refused = "the multilevel model cannot be fitted"
+
+
+class UnavailableInference(Refusal):
+    """A fit does not admit the standard errors, tests or replicates that were asked for."""
+
+    refused = "this inference is not available"
 
 
 class RankDeficientDesign(UnfittableModel):
@@ -104,13 +120,19 @@ def checked_columns(columns: pd.DataFrame, what: str = "fixed-effect") -> NDArra
     values = as_numbers(columns, f"a {what} column")
     if not np.all(np.isfinite(values)):
         for position, name in enumerate(columns.columns):
-            _require_complete(values[:, position], f"column {name}")
+            require_complete(values[:, position], f"column {name}")
     if INTERCEPT in columns.columns and not np.all(values[:, columns.columns.get_loc(INTERCEPT)] == 1.0):
         raise UnfittableModel(f"column {INTERCEPT} must hold ones")
     return values
 
 
-def _require_complete(values: NDArray[np.float64], what: str) -> None:
+def require_complete(values: NDArray[np.float64], what: str) -> None:
+    """Refuse values, shape (n_rows,), some of which are missing or infinite; ``what`` names them in the message.
+
+    Raises
+    ------
+    UnfittableModel
+    """
     missing = int(np.sum(~np.isfinite(values)))
     if missing:
         raise UnfittableModel(

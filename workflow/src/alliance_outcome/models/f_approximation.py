@@ -38,7 +38,7 @@ def hypothesis_rows(rows: ArrayLike, covariance: NDArray[np.float64]) -> NDArray
     rows : array_like, shape (p,) or (n_rows, p)
         Weights of the fixed effects.
     covariance : ndarray, shape (p, p)
-        Covariance matrix of the fixed effects.
+        Covariance matrix of the fixed effects; where it is NaN, rows are judged as if it were the identity.
 
     Returns
     -------
@@ -52,7 +52,8 @@ def hypothesis_rows(rows: ArrayLike, covariance: NDArray[np.float64]) -> NDArray
     matrix = np.atleast_2d(np.asarray(rows, dtype=float))
     if matrix.ndim != 2 or matrix.shape[1] != len(covariance) or not len(matrix):
         raise ValueError(f"a hypothesis on {len(covariance)} fixed effects has shape {np.shape(rows)}")
-    product = matrix @ covariance @ matrix.T
+    known = np.all(np.isfinite(covariance))
+    product = matrix @ covariance @ matrix.T if known else matrix @ matrix.T
     sizes = np.sqrt(np.diag(product))
     if not np.all(sizes > 0.0):
         raise ValueError("a row of the hypothesis gives no fixed effect any weight")

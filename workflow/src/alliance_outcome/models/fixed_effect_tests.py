@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from alliance_outcome.models.contrast import CI_LEVEL, Contrast
 
@@ -67,9 +67,9 @@ def joint_contrast(
 
     count = len(singles)
     if np.isinf(df):
-        p_value = float(stats.chi2.sf(count * statistic, count))
+        p_value = float(special.chdtrc(count, count * statistic))
     else:
-        p_value = float(stats.f.sf(statistic, count, df if df > 0 else np.nan))
+        p_value = float(special.fdtrc(count, df if df > 0 else np.nan, statistic))
     return JointContrast(
         column("estimate"),
         column("std_error"),

@@ -3,7 +3,8 @@
 The gradient of the likelihood is exact; it and the covariance matrix of the fixed effects are differentiated once more
 by five-point differences. That gives the covariance matrix of the variance parameters, Satterthwaite degrees of freedom
 (Kuznetsova, Brockhoff & Christensen 2017, 10.18637/jss.v082.i13), and, where a predictor is a lag of the outcome,
-standard errors of the fixed effects from the information of all parameters together.
+standard errors of the fixed effects from the information of all parameters together. How those move with the variance
+parameters is in :mod:`alliance_outcome.models.joint_covariance`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from numpy.typing import ArrayLike
 
 from alliance_outcome.models.f_approximation import FApproximation, hypothesis_rows
 from alliance_outcome.models.fitted_state import FloatArray
-from alliance_outcome.models.nested_likelihood import Evaluated, NestedLikelihood
+from alliance_outcome.models.nested_likelihood import NestedLikelihood
+from alliance_outcome.models.unprofiled_likelihood import unprofiled_gradient
 
 #: Steps of numerical derivatives, as a fraction of the scale on which the likelihood bends.
 STEP = 5e-3
@@ -26,6 +28,10 @@ FIVE_POINTS = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))
 #: Smallest share of the largest curvature (each parameter scaled to curvature one) at which the information is that of
 #: a maximum.
 CURVATURE = 1e-8
+
+#: Curvature by one parameter, as a fraction of that by log σ² (the degrees of freedom of the residuals), at which the
+#: likelihood is flat in it: rounding leaves some 1e-13.
+FLAT = 1e-10
 
 #: Degrees of freedom of a joint test that differ by less than this are one number.
 SAME_DF = 1e-8
@@ -55,9 +61,10 @@ class Information:
     @property
     def covariance(self) -> FloatArray:
         """Covariance matrix of the parameters, twice the inverse of `hessian`; NaN if that is not a minimum's."""
-        sizes = np.sqrt(np.abs(np.diag(self.hessian)))
-        if not np.all(np.isfinite(self.hessian)) or not np.all(sizes > 0.0):
+        curvatures = np.diag(self.hessian)
+        if not np.all(np.isfinite(self.hessian)) or not np.all(curvatures > FLAT * curvatures[-1]):
             return np.full_like(self.hessian, np.nan)
+        sizes = np.sqrt(curvatures)
         scaled = self.hessian / np.outer(sizes, sizes)
         values, vectors = np.linalg.eigh(scaled)
         if values[0] <= CURVATURE * values[-1]:
@@ -104,7 +111,7 @@ def information(
             moved[position] += count * step
             at = likelihood.evaluate(moved)
             share = weight / step
-            hessian[position] += share * _gradient(likelihood, at, residual_variance)
+            hessian[position] += share * unprofiled_gradient(likelihood, at, residual_variance)
             covariance_slopes[position] += share * residual_variance * at.evaluation.inverse
             coefficient_slopes[position] += share * at.coefficients
     at = likelihood.evaluate(parameters)
@@ -117,14 +124,6 @@ def information(
     return Information(
         hessian, residual_variance * at.evaluation.inverse, covariance_slopes, coefficient_slopes
     )
-
-
-def _gradient(likelihood: NestedLikelihood, at: Evaluated, residual_variance: float) -> FloatArray:
-    """Gradient of the deviance at a given σ², not its best one; by the parameters, then by log σ²."""
-    precision = likelihood.degrees / at.evaluation.residual_sum
-    by_parameters = at.gradient + (1.0 / residual_variance - precision) * at.residual_slope
-    by_scale = likelihood.degrees - at.evaluation.residual_sum / residual_variance
-    return np.append(by_parameters, by_scale)
 
 
 def difference_steps(likelihood: NestedLikelihood, parameters: FloatArray) -> FloatArray:
@@ -198,6 +197,8 @@ class Satterthwaite:
         pooled so that the F distribution has the expectation of an average of squared t variables.
         """
         rows = hypothesis_rows(hypothesis, self.covariance)
+        if not np.all(np.isfinite(self.covariance)):
+            return FApproximation(len(rows), np.nan, 1.0)
         _, vectors = np.linalg.eigh(rows @ self.covariance @ rows.T)
         degrees = np.array([self._degrees(row) for row in vectors.T @ rows])
         return FApproximation(len(rows), _pooled(degrees), 1.0)
@@ -218,32 +219,3 @@ def _pooled(degrees: FloatArray) -> float:
         return 2.0
     expectation = float(np.sum(degrees / (degrees - 2.0)))
     return 2.0 * expectation / (expectation - len(degrees))
-
-
-def joint_covariance_slopes(
-    likelihood: NestedLikelihood, parameters: FloatArray, residual_variance: float
-) -> FloatArray:
-    """Differentiate :attr:`Information.joint_covariance` by the variance parameters.
-
-    Parameters
-    ----------
-    likelihood : NestedLikelihood
-    parameters : ndarray, shape (k,)
-    residual_variance : float
-
-    Returns
-    -------
-    ndarray, shape (k + 1, p, p)
-        By the parameters, then by log σ²; by three-point differences.
-    """
-    steps = np.append(difference_steps(likelihood, parameters), STEP)
-    slopes = []
-    for position, step in enumerate(steps):
-        sides = []
-        for sign in (1.0, -1.0):
-            moved = np.append(parameters, 0.0)
-            moved[position] += sign * step
-            at = information(likelihood, moved[:-1], residual_variance * np.exp(moved[-1]))
-            sides.append(at.joint_covariance)
-        slopes.append((sides[0] - sides[1]) / (2.0 * step))
-    return np.stack(slopes)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference
 from alliance_outcome.models.f_approximation import FApproximation, hypothesis_rows
 from alliance_outcome.models.fitted_state import FittedState, FloatArray
 from alliance_outcome.models.nested_precision import Component, NestedPrecision
@@ -32,6 +32,9 @@ UNIDENTIFIED = 1e-10
 BOTH_ZERO = 1e-14
 ZERO_NUMERATOR = 1e-10
 NEAR_TWO = 1e-2
+
+#: Relative change of a variance, as a parameter moves by a standard error, below which it does not depend on it.
+INDEPENDENT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,16 @@ class KenwardRoger:
         ``unit_components``, those of σ²Ψ_v, and σ².
     parameter_covariance : ndarray, shape (k, k)
         W, covariance matrix of the variance parameters from their expected information.
+    unidentified : ndarray, shape (k, m)
+        Directions of the variance parameters that the data leave open, about a standard error long; m is 0 in all but
+        odd designs.
     """
 
     covariance: FloatArray
     adjusted_covariance: FloatArray
     information_derivatives: FloatArray
     parameter_covariance: FloatArray
+    unidentified: FloatArray
 
     def approximation(self, hypothesis: ArrayLike) -> FApproximation:
         """Approximate the distribution of a Wald statistic that is formed with the adjusted covariance matrix.
@@ -67,7 +74,8 @@ class KenwardRoger:
         Returns
         -------
         FApproximation
-            With scaling 1 for a single row.
+            With scaling 1 for a single row. Degrees of freedom are NaN where the variance of the combinations depends
+            on something that the data leave open.
 
         Raises
         ------
@@ -82,6 +90,9 @@ class KenwardRoger:
         phi = self.covariance
         theta = rows.T @ np.linalg.solve(rows @ phi @ rows.T, rows)
         products = theta @ phi @ self.information_derivatives @ phi
+        open_products = np.einsum("km,kab->mab", self.unidentified, products)
+        if np.any(np.einsum("mab,mba->m", open_products, open_products) > INDEPENDENT**2):
+            return FApproximation(len(rows), np.nan, 1.0)
         traces = np.trace(products, axis1=1, axis2=2)
         first = float(traces @ self.parameter_covariance @ traces)
         pairs = np.einsum("kab,lba->kl", products, products)
@@ -125,21 +136,27 @@ def kenward_roger(state: FittedState) -> KenwardRoger:
 
     Raises
     ------
-    UnfittableModel
+    UnavailableInference
         With AR(1) residuals, whose covariance matrix is not linear in the autocorrelation, or after maximum likelihood.
 
     Notes
     -----
     Kenward & Roger 1997 (10.2307/2533558) as ``vcovAdj`` of R's pbkrtest (Halekoh & Højsgaard 2014,
-    10.18637/jss.v059.i09) has it, for covariance matrices that are linear in their parameters. A variance at zero
-    counts like any other. Where the data do not identify all parameters, the Moore–Penrose inverse stands in, taken of
-    the information scaled by what it would be with known fixed effects, so that units of measurement do not matter
-    (pbkrtest takes it unscaled).
+    10.18637/jss.v059.i09) has it, for covariance matrices that are linear in their parameters.
+
+    On the boundary every parameter counts like any other: a variance of zero, its covariances, both variances and the
+    covariance of effects with a correlation of one. The information does not notice the boundary. It has the inner
+    products of the derivatives of V, in the space that X leaves, so that it is singular where the design cannot tell
+    parameters apart, and at no value of them in particular. There the Moore–Penrose inverse stands in, taken of the
+    information scaled by what it would be with known fixed effects, so that units of measurement do not matter
+    (pbkrtest takes it unscaled); combinations of fixed effects whose variance depends on what is left open have no
+    degrees of freedom.
     """
     _require_linear_reml(state)
     unscaled = state.covariance / state.residual_variance
     terms = _information(state, unscaled)
-    weights = 2.0 * _inverse(terms.information, terms.scales)
+    inverse, unidentified = _inverse(terms.information, terms.scales)
+    weights = 2.0 * inverse
     correction = unscaled @ np.einsum("kl,klab->ab", weights[:-1, :-1], terms.excess) @ unscaled
     to_parameters = _scale_to_residual_variance(state)
     variance = state.residual_variance
@@ -149,17 +166,18 @@ def kenward_roger(state: FittedState) -> KenwardRoger:
         information_derivatives=np.einsum("lk,lab->kab", np.linalg.inv(to_parameters), terms.derivatives)
         / variance**2,
         parameter_covariance=variance**2 * to_parameters @ weights @ to_parameters.T,
+        unidentified=variance * to_parameters @ unidentified,
     )
 
 
 def _require_linear_reml(state: FittedState) -> None:
     if state.autocorrelation is not None:
-        raise UnfittableModel(
+        raise UnavailableInference(
             "Kenward–Roger inference needs a covariance matrix that is linear in its parameters, which AR(1) residuals "
             "do not have; use Satterthwaite's degrees of freedom"
         )
     if not state.reml:
-        raise UnfittableModel("Kenward–Roger inference belongs to a REML fit; fit with reml=True")
+        raise UnavailableInference("Kenward–Roger inference belongs to a REML fit; fit with reml=True")
 
 
 @dataclass(frozen=True)
@@ -228,9 +246,10 @@ def _coordinates(covariance: FloatArray, patterns: tuple[FloatArray, ...]) -> Fl
     return np.linalg.lstsq(basis, covariance.ravel())[0]
 
 
-def _inverse(information: FloatArray, scales: FloatArray) -> FloatArray:
-    """Invert the identified part of a symmetric matrix."""
+def _inverse(information: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Invert the identified part of a symmetric matrix, and return a basis of the rest, shape (k, m)."""
     units = np.outer(scales, scales)
     values, vectors = np.linalg.eigh(information / units)
     identified = values > UNIDENTIFIED
-    return (vectors[:, identified] / values[identified]) @ vectors[:, identified].T / units
+    inverse = (vectors[:, identified] / values[identified]) @ vectors[:, identified].T / units
+    return inverse, vectors[:, ~identified] / scales[:, None]

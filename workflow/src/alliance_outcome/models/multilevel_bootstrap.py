@@ -19,7 +19,7 @@ import pandas as pd
 
 from alliance_outcome.models import gram_kernels as kernels
 from alliance_outcome.models.clusters import Grouping
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.fitted_state import FloatArray, IndexArray, WorkingRows
 from alliance_outcome.models.nested_design import ModelColumns, NestedDesign
 from alliance_outcome.models.nested_likelihood import MOST_ITERATIONS, RAISED_VARIANCE, NestedLikelihood
@@ -453,7 +453,7 @@ class _Sampler:
 
         Raises
         ------
-        UnfittableModel
+        UnavailableInference
             If the lagged outcome has a random slope, or is nowhere the outcome of the previous row.
         """
         columns, order = self.design.columns, self.design.order
@@ -552,13 +552,13 @@ def _as_series(value: Any) -> pd.Series:
 def _require_single_column(columns: ModelColumns, term: str) -> None:
     """Refuse lagged outcomes that other columns are made of too."""
     if any(term in own.terms for own in columns.random.values()):
-        raise UnfittableModel(
+        raise UnavailableInference(
             f"{term} has a random slope, for which no bootstrap is at hand; leave the slope out"
         )
     word = re.compile(rf"(?<!\w){re.escape(term)}(?!\w)")
     others = [name for name in columns.terms if name != term and word.search(name)]
     if others:
-        raise UnfittableModel(
+        raise UnavailableInference(
             f"{', '.join(others)} would keep the observed {term}; no bootstrap is at hand for them"
         )
 
@@ -566,7 +566,7 @@ def _require_single_column(columns: ModelColumns, term: str) -> None:
 def _require_links(linked: np.ndarray, term: str | None) -> None:
     """Refuse a lagged outcome that is nowhere the outcome of the previous row."""
     if not linked.any():
-        raise UnfittableModel(
+        raise UnavailableInference(
             f"{term} is nowhere the outcome of the same unit's previous row; check the column and the times"
         )
 

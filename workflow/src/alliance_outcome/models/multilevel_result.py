@@ -15,7 +15,7 @@ from alliance_outcome.models.cluster_robust import ClusterRobust, Kind, cluster_
 from alliance_outcome.models.clusters import Grouping
 from alliance_outcome.models.confidence_intervals import profile_intervals, wald_intervals
 from alliance_outcome.models.contrast import CI_LEVEL, Contrast, require_coverage, wald_contrast
-from alliance_outcome.models.design_checks import INTERCEPT, UnfittableModel, as_numbers
+from alliance_outcome.models.design_checks import INTERCEPT, UnavailableInference, UnfittableModel, as_numbers
 from alliance_outcome.models.dominance import DominanceAnalysis, dominance_analysis
 from alliance_outcome.models.explained_variance import (
     ExplainedVariance,
@@ -25,12 +25,8 @@ from alliance_outcome.models.explained_variance import (
 from alliance_outcome.models.f_approximation import FApproximation, hypothesis_rows
 from alliance_outcome.models.fitted_state import FittedState, FloatArray
 from alliance_outcome.models.fixed_effect_tests import JointContrast, joint_contrast
-from alliance_outcome.models.information import (
-    Information,
-    Satterthwaite,
-    information,
-    joint_covariance_slopes,
-)
+from alliance_outcome.models.information import Information, Satterthwaite, information
+from alliance_outcome.models.joint_covariance import joint_covariance_slopes
 from alliance_outcome.models.kenward_roger import KenwardRoger, kenward_roger
 from alliance_outcome.models.level_covariances import LevelledDesign, design_covariances
 from alliance_outcome.models.likelihood_ratio import LikelihoodRatio, likelihood_ratio
@@ -141,7 +137,8 @@ class MultilevelResult:
     params : Series
         Fixed effects by term, in lme4's order.
     bse : Series
-        Their standard errors: of the model, or from the whole observed information beside a lagged outcome.
+        Their standard errors: of the model, or from the whole observed information beside a lagged outcome (NaN where
+        that is not the information of a maximum).
     llf : float
         Log-likelihood, restricted after REML, with all constants, for the columns as they were passed (lme4's).
     aic, bic : float
@@ -265,7 +262,10 @@ class MultilevelResult:
 
     @cached_property
     def state(self) -> FittedState:
-        """The fit in working coordinates; at a boundary, without the effects that have no variance."""
+        """The fit in working coordinates; at a boundary, without the effects that have no variance.
+
+        The working model of cluster-robust errors, which Kenward and Roger's method does not use.
+        """
         likelihood, parameters = self._regular
         return likelihood.state(parameters)
 
@@ -298,23 +298,32 @@ class MultilevelResult:
 
         Raises
         ------
-        UnfittableModel
-            After maximum likelihood, with AR(1) residuals, and beside a lagged outcome, for which it is not derived.
+        UnavailableInference
+            After maximum likelihood, with AR(1) residuals (whatever their estimate), and beside a lagged outcome, for
+            which it is not derived.
+
+        Notes
+        -----
+        Effects on the boundary stay in the model, as in R's pbkrtest: that a variance is estimated as zero does not
+        mean that it is known to be zero, and its uncertainty counts. Satterthwaite's method takes them out.
         """
         if self.lagged_outcome is not None:
-            raise UnfittableModel(
+            raise UnavailableInference(
                 "Kenward and Roger's method takes predictors for fixed, and one here is an earlier outcome; use "
                 "Satterthwaite degrees of freedom"
             )
-        return kenward_roger(self.state)
+        return kenward_roger(self.likelihood.state(self.maximum.parameters))
 
     @cached_property
     def satterthwaite(self) -> Satterthwaite:
-        """Covariance matrix of the fixed effects with Satterthwaite degrees of freedom, in working coordinates."""
+        """Covariance matrix of the fixed effects with Satterthwaite degrees of freedom, in working coordinates.
+
+        At a boundary, that of the model without the effects that have no variance.
+        """
         at = self.information
         if self.lagged_outcome is None:
             return Satterthwaite(at.coefficients_covariance, at.covariance_slopes, at.covariance)
-        slopes = joint_covariance_slopes(*self._regular, self.maximum.at.residual_variance)
+        slopes = joint_covariance_slopes(*self._regular, self.maximum.at.residual_variance, at)
         return Satterthwaite(at.joint_covariance, slopes, at.covariance)
 
     def contrast(
@@ -327,20 +336,24 @@ class MultilevelResult:
         weights : str, mapping of term to float, Series, array; or a sequence, mapping or DataFrame of several
             One combination: a term, or weights of terms (those not named weigh zero). Several: tested together.
         df : {'satterthwaite', 'kenward-roger', 'normal'}
-            Degrees of freedom; Kenward and Roger's also adjust the standard error.
+            Degrees of freedom; Kenward and Roger's also adjust the standard error. Where effects are on the boundary,
+            Kenward and Roger's method keeps them, as R's pbkrtest does, and Satterthwaite's is that of the model
+            without them.
         ci_level : float
             Coverage of the intervals.
 
         Returns
         -------
         Contrast or JointContrast
-            The latter for several combinations.
+            The latter for several combinations. Degrees of freedom, p and limits are NaN where the data leave open what
+            the standard error depends on; beside a lagged outcome the standard error is NaN too. With fewer than one
+            degree of freedom the data hardly determine the standard error, and the interval says nothing.
 
         Raises
         ------
         ValueError
             If a weight names no term of the model, or combinations are dependent.
-        UnfittableModel
+        UnavailableInference
             If Kenward and Roger's method does not exist for the model.
         """
         if df == "kenward-roger":
@@ -421,13 +434,13 @@ class MultilevelResult:
 
         Raises
         ------
-        UnfittableModel
+        UnavailableInference
             If clusters of the level are not independent in the model, or beside a lagged outcome.
         ValueError
             If the model has no such level.
         """
         if self.lagged_outcome is not None:
-            raise UnfittableModel(
+            raise UnavailableInference(
                 "cluster-robust standard errors take predictors for fixed, and one here is an earlier outcome; use the "
                 "observed information"
             )

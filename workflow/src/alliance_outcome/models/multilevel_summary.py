@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+
+from alliance_outcome.models.contrast import Contrast
 
 if TYPE_CHECKING:
     from alliance_outcome.models.multilevel_result import MultilevelResult
@@ -47,6 +50,7 @@ def summarise(result: MultilevelResult, df: str) -> Summary:
     Summary
     """
     method = "restricted maximum likelihood (REML)" if result.reml else "maximum likelihood"
+    singles = {term: result.contrast(term, df=df) for term in result.params.index}
     counts = [f"{number:,} {level}s" for level, number in result.n_units.items()]
     lines = [
         "Linear multilevel model".center(WIDTH).rstrip(),
@@ -61,7 +65,7 @@ def summarise(result: MultilevelResult, df: str) -> Summary:
         _components(result),
         "-" * WIDTH,
         f"Fixed effects (degrees of freedom: {df})",
-        _coefficients(result, df),
+        _coefficients(singles),
         "=" * WIDTH,
     ]
     if result.ar1 is not None:
@@ -72,7 +76,23 @@ def summarise(result: MultilevelResult, df: str) -> Summary:
         lines.append(
             f"{result.lagged_outcome} is an earlier outcome: standard errors come from the whole observed information"
         )
-    return Summary("\n".join(lines))
+    return Summary("\n".join([*lines, *_cautions(singles)]))
+
+
+def _cautions(singles: dict[str, Contrast]) -> list[str]:
+    """Say of which fixed effects the data do not give an interval that can be used."""
+    without = [term for term, single in singles.items() if np.isnan(single.df) or np.isnan(single.std_error)]
+    few = [term for term, single in singles.items() if single.df < 1.0]
+    found = []
+    if without:
+        found.append(
+            f"No interval for {', '.join(without)}: the data do not determine all variances behind it"
+        )
+    if few:
+        found.append(
+            f"Fewer than one degree of freedom for {', '.join(few)}: the data hardly determine the standard error"
+        )
+    return found
 
 
 def _components(result: MultilevelResult) -> str:
@@ -87,10 +107,9 @@ def _decimal(value: float) -> str:
     return f"{value:.4f}" if value == 0.0 or abs(value) >= SMALL else f"{value:.3g}"
 
 
-def _coefficients(result: MultilevelResult, df: str) -> str:
+def _coefficients(singles: dict[str, Contrast]) -> str:
     rows = {}
-    for term in result.params.index:
-        single = result.contrast(term, df=df)
+    for term, single in singles.items():
         rows[term] = {
             "estimate": _decimal(single.estimate),
             "std_error": _decimal(single.std_error),

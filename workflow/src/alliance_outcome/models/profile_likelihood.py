@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import optimize
 
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.nested_design import NestedDesign
 from alliance_outcome.models.nested_likelihood import NestedLikelihood
 from alliance_outcome.models.random_structure import RandomEffects, RandomStructure
+from alliance_outcome.models.unprofiled_likelihood import unprofiled_deviance, unprofiled_gradient
 
 #: Relative standard deviation to which effects without variance are raised before a search, which would stick at zero.
 OFF_ZERO = 0.1
@@ -94,6 +94,9 @@ class HeldQuantity:
             parameters, _ = self._filled(free, value)
             return self._deviance(parameters)[0], parameters
 
+        # Loading it takes longer than most fits, and few ask for profiles.
+        from scipy import optimize
+
         def objective(trial: FloatArray) -> tuple[float, FloatArray]:
             parameters, jacobian = self._filled(trial, value)
             deviance, gradient = self._deviance(parameters)
@@ -107,14 +110,11 @@ class HeldQuantity:
     def _deviance(self, parameters: FloatArray) -> tuple[float, FloatArray]:
         """Deviance at parameters and log σ², and its gradient."""
         at = self.likelihood.evaluate(parameters[:-1])
-        variance, residual_sum = float(np.exp(parameters[-1])), at.evaluation.residual_sum
-        degrees = self.likelihood.degrees
         if not np.isfinite(at.deviance):
             return np.inf, np.zeros(len(parameters))
-        deviance = at.deviance - degrees * (1.0 + np.log(residual_sum / degrees))
-        deviance += degrees * parameters[-1] + residual_sum / variance
-        by_parameters = at.gradient + (1.0 / variance - degrees / residual_sum) * at.residual_slope
-        return float(deviance), np.append(by_parameters, degrees - residual_sum / variance)
+        variance = float(np.exp(parameters[-1]))
+        deviance = unprofiled_deviance(self.likelihood, at, variance)
+        return deviance, unprofiled_gradient(self.likelihood, at, variance)
 
     # -- From free parameters to all, for each kind of quantity -----------------------------------------------------
 

@@ -12,7 +12,10 @@ from alliance_outcome.report.selection import autoregressive, cluster_robust
 
 #: What a test of models without a lagged outcome is called, by where its standard error comes from.
 _TESTS = {
-    "kenward_roger": f"Kenward and Roger's adjusted standard errors and degrees of freedom {cite('kenward_roger')}",
+    "kenward_roger": (
+        f"Kenward and Roger's adjusted standard errors and degrees of freedom {cite('kenward_roger')}, which keep "
+        "random effects whose variance is estimated as zero"
+    ),
     "model": f"model-based standard errors with Satterthwaite's degrees of freedom {cite('kuznetsova')}",
 }
 

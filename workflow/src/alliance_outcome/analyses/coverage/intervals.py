@@ -26,7 +26,7 @@ from alliance_outcome.analyses.multilevel import multilevel_model
 from alliance_outcome.design.levels import level_column, level_sd
 from alliance_outcome.design.specification import ModelSpecification
 from alliance_outcome.models.contrast import Contrast
-from alliance_outcome.models.design_checks import INTERCEPT, UnfittableModel
+from alliance_outcome.models.design_checks import INTERCEPT, UnavailableInference, UnfittableModel
 from alliance_outcome.models.multilevel import MultilevelModel
 from alliance_outcome.models.multilevel_result import MultilevelResult
 
@@ -180,7 +180,7 @@ def _method_rows(
         }
         try:
             fit = method(fit)
-        except UnfittableModel as error:
+        except UnavailableInference as error:
             fit = str(error)
     for quantity in quantities:
         yield {
@@ -202,6 +202,6 @@ def _interval(
         try:
             contrast = interval(weights)
             return {field: getattr(contrast, field) for field in INTERVAL}
-        except UnfittableModel as error:
+        except UnavailableInference as error:
             refusal = str(error)
     return {**dict.fromkeys(INTERVAL, math.nan), "refusal": refusal}

@@ -41,6 +41,8 @@ D is b_client·sd_client − b_therapist·sd_therapist at its level, with the st
   the estimates' errors: below 1, standard errors are too small.
 - A study without an interval (model refused or not converged, no degrees of freedom left) counts as a miss. Singular
   fits are part of every cell.
+- Where a variance is estimated as zero, or a covariance matrix as singular, Kenward and Roger's method keeps the
+  effects, as R's pbkrtest does; Satterthwaite's is that of the model without them.
 - CR2 clusters by therapist, with Satterthwaite degrees of freedom.
 
 True values, in CORE-10 points per WAI-S point of the client's and of the therapist's rating: {within_client} within

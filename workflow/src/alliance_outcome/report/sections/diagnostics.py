@@ -78,5 +78,7 @@ def predictive_sentence(table: pd.DataFrame) -> str:
 _BOUNDARY = (
     "A model is on the boundary where a variance is estimated as zero or a covariance matrix as singular (effects "
     "that are perfectly correlated): it then says that such differences do not exist, which a small sample often "
-    "does. That alone does not invalidate the other terms of the model."
+    "does. That alone does not invalidate the other terms of the model. An estimate of zero is not knowledge that "
+    "there is nothing: Kenward and Roger's standard errors and degrees of freedom keep such effects; Satterthwaite's "
+    "degrees of freedom are those of the model without them."
 )
