@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from alliance_outcome.analyses.bootstrap_contrasts import bootstrap_contrasts
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.early import fit_early_models
 from alliance_outcome.analyses.estimates import estimates_frame, read_estimates, write_estimates
 from alliance_outcome.analyses.headline import all_contrasts
@@ -114,11 +115,11 @@ def write_contrasts(prepared, study, path):
         "early": fit_early_models(prepared.early, prepared.context),
     }
     parts = []
-    for analysis, models in fits.items():
-        limits = (prepared.context, analysis, study.min_therapists_for_claim)
-        parts.append(tabulate(models, *limits).contrasts)
+    for name, models in fits.items():
+        analysis = StudyAnalysis(prepared.context, name, study.min_therapists_for_claim)
+        parts.append(tabulate(models, analysis).contrasts)
         resampled = resample_models(models, Resampling(REPLICATES, seed=5))
-        parts.append(estimates_frame(bootstrap_contrasts(models, resampled, *limits)))
+        parts.append(estimates_frame(bootstrap_contrasts(models, resampled, analysis)))
     write_estimates(all_contrasts(parts, prepared.context), path)
 
 

@@ -4,6 +4,7 @@ import pytest
 import study_example
 
 from alliance_outcome.analyses.bootstrap_contrasts import bootstrap_contrasts
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.early import fit_early_models
 from alliance_outcome.analyses.estimates import estimates_frame
 from alliance_outcome.analyses.hybrid import fit_hybrid_models
@@ -26,13 +27,13 @@ def early_models():
 @pytest.fixture(scope="session")
 def hybrid_tables(hybrid_models):
     """Tabulate the hybrid models."""
-    return tabulate(hybrid_models, study_example.context(), "multilevel", 10)
+    return tabulate(hybrid_models, StudyAnalysis(study_example.context(), "multilevel", 10))
 
 
 @pytest.fixture(scope="session")
 def early_tables(early_models):
     """Tabulate the early-alliance models."""
-    return tabulate(early_models, study_example.context(), "early", 10)
+    return tabulate(early_models, StudyAnalysis(study_example.context(), "early", 10))
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +59,7 @@ def bootstrap_tables(hybrid_models, hybrid_resampled, early_models, early_resamp
     """Contrast the raters in both analyses by the bootstrap."""
     context = study_example.context()
     return [
-        estimates_frame(bootstrap_contrasts(models, resampled, context, analysis, 10))
+        estimates_frame(bootstrap_contrasts(models, resampled, StudyAnalysis(context, analysis, 10)))
         for models, resampled, analysis in (
             (hybrid_models, hybrid_resampled, "multilevel"),
             (early_models, early_resampled, "early"),

@@ -9,6 +9,7 @@ from test_multilevel_tables import assert_same_numbers, relabelled
 
 from alliance_outcome.analyses import bootstrap_contrasts as analysis
 from alliance_outcome.analyses.bootstrap_contrasts import bootstrap_checks, bootstrap_contrasts
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.early import fit_early_models
 from alliance_outcome.analyses.estimates import estimates_frame
 from alliance_outcome.analyses.hybrid import fit_hybrid_models
@@ -165,11 +166,13 @@ def test_bootstrap_rows_depend_on_the_seed_but_not_on_row_order_or_labels(bootst
         ),
         (fit_early_models(relabelled(study_example.early_rows()), context), "early", bootstrap_tables[1]),
     ):
-        again = bootstrap_contrasts(models, resample_models(models, resampling), context, name, 10)
+        again = bootstrap_contrasts(
+            models, resample_models(models, resampling), StudyAnalysis(context, name, 10)
+        )
         assert_same_numbers(estimates_frame(again), reference)
     other = Resampling(resampling.replicates, resampling.seed + 1)
     changed = estimates_frame(
-        bootstrap_contrasts(models, resample_models(models, other), context, "early", 10)
+        bootstrap_contrasts(models, resample_models(models, other), StudyAnalysis(context, "early", 10))
     )
     assert (changed["ci_low"] != bootstrap_tables[1]["ci_low"]).all()
 
@@ -190,7 +193,9 @@ def test_samples_that_cannot_be_fitted_are_left_out_and_too_many_are_a_refusal(
     key = ("early_three_level", "unique", level, "difference_sd_uncertain")
     for spoilt, status in ((3, "ok"), (20, "refused")):
         monkeypatch.setattr(converged, "to_numpy", lambda spoilt=spoilt: np.arange(60) >= spoilt)
-        table = estimates_frame(bootstrap_contrasts(early_models, [resampled], context, "early", 10))
+        table = estimates_frame(
+            bootstrap_contrasts(early_models, [resampled], StudyAnalysis(context, "early", 10))
+        )
         found = row(table, *key)
         assert found["status"] == status
         check = bootstrap_checks([resampled])[0]
@@ -211,7 +216,9 @@ def test_samples_without_a_standard_deviation_are_left_out(early_models, early_r
 
     monkeypatch.setattr(analysis, "resampled_level_sds", spoilt)
     table = estimates_frame(
-        bootstrap_contrasts(early_models, early_resampled, study_example.context(), "early", 10)
+        bootstrap_contrasts(
+            early_models, early_resampled, StudyAnalysis(study_example.context(), "early", 10)
+        )
     )
     draws = table.groupby("term")["n_draws"].max()
     assert draws.to_dict() == {
@@ -223,7 +230,9 @@ def test_samples_without_a_standard_deviation_are_left_out(early_models, early_r
 
 def test_few_therapists_make_no_between_therapist_claim(early_models, early_resampled):
     table = estimates_frame(
-        bootstrap_contrasts(early_models, early_resampled, study_example.context(), "early", 13)
+        bootstrap_contrasts(
+            early_models, early_resampled, StudyAnalysis(study_example.context(), "early", 13)
+        )
     )
     between = table[table["level"] == "between_therapist"]
     assert set(between["status"]) == {"not_established"}
@@ -238,7 +247,9 @@ def test_a_contrast_with_a_refused_model_is_refused_with_its_reason(early_models
         else model
         for model in early_models
     ]
-    table = estimates_frame(bootstrap_contrasts(refused, [], study_example.context(), "early", 10))
+    table = estimates_frame(
+        bootstrap_contrasts(refused, [], StudyAnalysis(study_example.context(), "early", 10))
+    )
     assert table[["model", "term", "status", "reason"]].to_numpy().tolist() == [
         ["early_two_level", "difference", "refused", "collinear"]
     ]

@@ -171,7 +171,7 @@ def test_arguments_that_contradict_the_table_or_each_other_are_refused(
         ("sex ~ x", "one numeric column"),
         ("y + x ~ z", "one numeric column"),
         ("y ~ infinite", "column infinite has 1 missing or infinite"),
-        ("infinite ~ x", "outcome has infinite values"),
+        ("infinite ~ x", "the outcome has 1 missing or infinite"),
         ("y ~ empty", "no row has all that the model needs"),
     ],
 )

@@ -8,6 +8,7 @@ import study_example
 from test_bootstrap_contrasts import fitted, refitted_from_scratch
 from test_multilevel_tables import assert_same_numbers, relabelled
 
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.estimates import ESTIMATE_COLUMNS, estimates_frame
 from alliance_outcome.analyses.explained import explained_rows, measured
 from alliance_outcome.analyses.hybrid import fit_hybrid_models
@@ -37,7 +38,7 @@ def explained(hybrid_resampled, early_resampled, resampling):
     return estimates_frame(
         row
         for resampled, analysis in ((hybrid_resampled, "multilevel"), (early_resampled, "early"))
-        for row in explained_rows(resampled, resampling, context, analysis, 10)
+        for row in explained_rows(resampled, resampling, StudyAnalysis(context, analysis, 10))
     )
 
 
@@ -157,14 +158,16 @@ def test_explained_rows_do_not_depend_on_row_order_or_labels(explained, resampli
         if model.specification.model == "hybrid_three_level"
     ]
     resampled = resample_models(models, resampling)
-    again = estimates_frame(explained_rows(resampled, resampling, context, "multilevel", 10))
+    again = estimates_frame(explained_rows(resampled, resampling, StudyAnalysis(context, "multilevel", 10)))
     reference = explained[explained["model"] == "hybrid_three_level"].reset_index(drop=True)
     assert_same_numbers(again, reference)
 
 
 def test_few_therapists_say_nothing_of_the_therapist_level(hybrid_resampled, resampling):
     resampled = [fitted(hybrid_resampled, "hybrid_three_level.joint")]
-    table = estimates_frame(explained_rows(resampled, resampling, study_example.context(), "multilevel", 13))
+    table = estimates_frame(
+        explained_rows(resampled, resampling, StudyAnalysis(study_example.context(), "multilevel", 13))
+    )
     between = table["level"] == "between_therapist"
     assert set(table.loc[between, "status"]) == {"not_established"}
     assert set(table.loc[~between, "status"]) == {"ok"}
@@ -176,7 +179,9 @@ def test_one_rater_has_measures_and_no_shares():
     models = [m for m in fit_hybrid_models(rows, context) if m.specification.model == "hybrid_two_level"]
     resampling = Resampling(10, seed=1)
     table = estimates_frame(
-        explained_rows(resample_models(models, resampling), resampling, context, "multilevel", 10)
+        explained_rows(
+            resample_models(models, resampling), resampling, StudyAnalysis(context, "multilevel", 10)
+        )
     )
     assert table["term"].str.startswith("r2_").all()
     assert set(table["estimand"]) == {"total"}
@@ -194,7 +199,9 @@ def test_three_raters_have_every_common_part():
     ]
     resampling = Resampling(4, seed=1)
     table = estimates_frame(
-        explained_rows(resample_models(models, resampling), resampling, context, "multilevel", 10)
+        explained_rows(
+            resample_models(models, resampling), resampling, StudyAnalysis(context, "multilevel", 10)
+        )
     )
     shared = table.loc[table["level"].isna() & ~table["term"].str.startswith("r2_"), "term"]
     assert set(shared) == {
@@ -208,7 +215,7 @@ def test_too_few_usable_samples_leave_estimates_without_intervals(hybrid_resampl
     resampled = fitted(hybrid_resampled, "hybrid_two_level.joint")
     monkeypatch.setattr(resampled.bootstrap.converged, "to_numpy", lambda: np.arange(60) >= 30)
     table = estimates_frame(
-        explained_rows([resampled], resampling, study_example.context(), "multilevel", 10)
+        explained_rows([resampled], resampling, StudyAnalysis(study_example.context(), "multilevel", 10))
     )
     assert set(table["status"]) == {"not_established"}
     assert table["estimate"].notna().all()

@@ -6,6 +6,7 @@ import pytest
 import study_example
 from scipy import stats
 
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.early import fit_early_models
 from alliance_outcome.analyses.estimates import ESTIMATE_COLUMNS, is_repetition
 from alliance_outcome.analyses.hybrid import fit_hybrid_models
@@ -13,7 +14,7 @@ from alliance_outcome.analyses.inference import Inference, status_fields
 from alliance_outcome.analyses.model_rows import order_by_content
 from alliance_outcome.analyses.multilevel_tables import tabulate
 from alliance_outcome.design.specification import HYBRID_MODELS
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference
 
 
 def test_every_model_and_estimand_has_its_rows(hybrid_tables):
@@ -58,7 +59,7 @@ def test_lagged_models_use_the_rows_that_have_a_lag(hybrid_models):
 def test_without_therapists_three_level_rows_are_refused_with_the_reason():
     context = study_example.context(has_therapists=False)
     rows = study_example.hybrid_rows().assign(therapist=None)
-    estimates = tabulate(fit_hybrid_models(rows, context), context, "multilevel", 10).estimates
+    estimates = tabulate(fit_hybrid_models(rows, context), StudyAnalysis(context, "multilevel", 10)).estimates
     refused = estimates[estimates["status"] == "refused"]
     assert set(refused["model"]) == {"hybrid_three_level", "hybrid_lag_three_level"}
     assert set(refused["reason"]) == {"the study has no therapist ids"}
@@ -68,7 +69,7 @@ def test_without_therapists_three_level_rows_are_refused_with_the_reason():
 def test_without_therapists_the_two_level_early_model_is_primary():
     context = study_example.context(has_therapists=False)
     models = fit_early_models(study_example.early_rows().assign(therapist=None), context)
-    estimates = tabulate(models, context, "early", 10).estimates
+    estimates = tabulate(models, StudyAnalysis(context, "early", 10)).estimates
     assert set(estimates.loc[estimates["role"] == "primary", "model"]) == {"early_two_level"}
 
 
@@ -83,7 +84,7 @@ def test_one_rater_has_no_joint_model():
 def test_few_therapists_make_no_between_therapist_claim():
     context = study_example.context()
     rows = study_example.hybrid_rows(n_therapists=8)
-    estimates = tabulate(fit_hybrid_models(rows, context), context, "multilevel", 10).estimates
+    estimates = tabulate(fit_hybrid_models(rows, context), StudyAnalysis(context, "multilevel", 10)).estimates
     between = estimates[estimates["level"] == "between_therapist"]
     assert set(between["status"]) == {"not_established"}
     assert between["reason"].str.contains("8 therapists, fewer than the 10").all()
@@ -94,7 +95,7 @@ def test_a_collinear_design_is_refused_with_its_columns():
     rows = study_example.hybrid_rows()
     rows["copied"] = rows["severity_first"]
     context = study_example.context(hybrid_covariates=("copied",))
-    estimates = tabulate(fit_hybrid_models(rows, context), context, "multilevel", 10).estimates
+    estimates = tabulate(fit_hybrid_models(rows, context), StudyAnalysis(context, "multilevel", 10)).estimates
     assert set(estimates["status"]) == {"refused"}
     assert estimates["reason"].str.contains("copied").all()
 
@@ -102,7 +103,7 @@ def test_a_collinear_design_is_refused_with_its_columns():
 def test_no_rows_is_a_reason_not_a_crash():
     rows = study_example.hybrid_rows().assign(outcome=np.nan)
     context = study_example.context()
-    estimates = tabulate(fit_hybrid_models(rows, context), context, "multilevel", 10).estimates
+    estimates = tabulate(fit_hybrid_models(rows, context), StudyAnalysis(context, "multilevel", 10)).estimates
     assert set(estimates["status"]) == {"refused"}
 
 
@@ -133,7 +134,7 @@ def test_results_do_not_depend_on_row_order_or_labels(hybrid_tables, early_table
         (hybrid, "multilevel", hybrid_tables),
         (early, "early", early_tables),
     ):
-        again = tabulate(models, context, analysis, 10)
+        again = tabulate(models, StudyAnalysis(context, analysis, 10))
         assert_same_numbers(again.estimates, reference.estimates)
         assert_same_numbers(again.contrasts, reference.contrasts)
 
@@ -261,7 +262,7 @@ def test_autocorrelated_residuals_are_noticed():
     carried = noise.groupby(rows["client"]).transform(lambda own: own.ewm(alpha=0.3, adjust=False).mean())
     rows["outcome"] += 3 * carried
     context = study_example.context()
-    tables = tabulate(fit_hybrid_models(rows, context), context, "multilevel", 10)
+    tables = tabulate(fit_hybrid_models(rows, context), StudyAnalysis(context, "multilevel", 10))
     check = tables.checks.set_index("name").loc["autocorrelation.hybrid_three_level.joint"]
     assert not check["passed"]
     assert "p < .001" in check["text"]
@@ -280,10 +281,10 @@ def test_where_nothing_robust_is_to_be_had_rows_and_checks_say_why(hybrid_models
     model = next(m for m in hybrid_models if m.specification.name == "hybrid_two_level.client")
 
     def refuse(*_):
-        raise UnfittableModel("a single cluster holds all of it")
+        raise UnavailableInference("a single cluster holds all of it")
 
     monkeypatch.setattr(model.fit, "cluster_robust", refuse)
-    tables = tabulate([model], study_example.context(), "multilevel", 10)
+    tables = tabulate([model], StudyAnalysis(study_example.context(), "multilevel", 10))
     robust = tables.estimates[tables.estimates["row_id"].str.endswith(".CR2")]
     assert set(robust["status"]) == {"refused"}
     assert set(robust["reason"]) == {"a single cluster holds all of it"}
@@ -294,7 +295,7 @@ def test_where_nothing_robust_is_to_be_had_rows_and_checks_say_why(hybrid_models
 
 def test_a_robust_test_that_breaks_down_is_a_refusal():
     def refuse(_):
-        raise UnfittableModel("this coefficient rests on a single cluster")
+        raise UnavailableInference("this coefficient rests on a single cluster")
 
     inference = Inference(object(), refuse, "CR2", "satterthwaite", "CR2")
     found = inference.fields({"alliance": 1.0}, level=None, n_therapists=20, min_therapists=10)
@@ -304,15 +305,17 @@ def test_a_robust_test_that_breaks_down_is_a_refusal():
 
 
 def test_without_degrees_of_freedom_nothing_is_established():
-    assert status_fields(True, None, 20, 10, 0.4)["reason"] == "no degrees of freedom are left at this level"
-    assert "cannot be computed" in status_fields(True, None, 20, 10, float("nan"))["reason"]
+    assert status_fields(True, None, 20, 10, 0.4)["reason"] == (
+        "fewer than one degree of freedom: the data hardly determine the standard error"
+    )
+    assert "do not determine all variances" in status_fields(True, None, 20, 10, float("nan"))["reason"]
     assert status_fields(True, None, 20, 10, 1.5) == {"status": "ok", "reason": None}
 
 
 def test_without_convergence_nothing_is_established(hybrid_models, monkeypatch):
     model = next(m for m in hybrid_models if m.specification.name == "hybrid_two_level.client")
     monkeypatch.setattr(model.fit, "converged", False)
-    tables = tabulate([model], study_example.context(), "multilevel", 10)
+    tables = tabulate([model], StudyAnalysis(study_example.context(), "multilevel", 10))
     assert set(tables.estimates["status"]) == {"not_established"}
     gate = tables.checks.set_index("name").loc["convergence.hybrid_two_level.client"]
     assert not gate["passed"]

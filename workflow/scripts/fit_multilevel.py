@@ -9,7 +9,7 @@ from alliance_outcome.errors import rule_log
 
 def main(snakemake) -> None:
     """Fit one analysis and write its estimates, contrasts and checks."""
-    from alliance_outcome.analyses.context import AnalysisContext
+    from alliance_outcome.analyses.context import AnalysisContext, StudyAnalysis
     from alliance_outcome.analyses.early import fit_early_models
     from alliance_outcome.analyses.estimates import write_estimates
     from alliance_outcome.analyses.hybrid import fit_hybrid_models
@@ -20,7 +20,8 @@ def main(snakemake) -> None:
     fit = {"multilevel": fit_hybrid_models, "early": fit_early_models}[snakemake.params.analysis]
     context = AnalysisContext.read(Path(snakemake.input.context))
     models = fit(pd.read_parquet(snakemake.input.rows), context)
-    tables = tabulate(models, context, snakemake.params.analysis, snakemake.params.min_therapists)
+    analysis = StudyAnalysis(context, snakemake.params.analysis, snakemake.params.min_therapists)
+    tables = tabulate(models, analysis)
     write_estimates(tables.estimates, Path(snakemake.output.estimates))
     write_estimates(tables.contrasts, Path(snakemake.output.contrasts))
     for name in ("covariances", "scales", "checks"):

@@ -22,11 +22,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance_outcome.analyses.context import AnalysisContext
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.inference import status_fields
 from alliance_outcome.analyses.model_checks import check
 from alliance_outcome.analyses.multilevel import FittedModel
-from alliance_outcome.analyses.rater_contrast import contrast_base, contrast_name, standardisation
+from alliance_outcome.analyses.rater_contrast import (
+    contrast_base,
+    contrast_name,
+    refused_contrast,
+    standardisation,
+)
 from alliance_outcome.analyses.resampling import ResampledModel, require_same_draws, unusable_reason
 from alliance_outcome.design.levels import resampled_level_sds
 from alliance_outcome.models.replicate_summary import USABLE_SHARE, summarise_replicates
@@ -36,11 +41,7 @@ STAGE = "bootstrap"
 
 
 def bootstrap_contrasts(
-    models: Sequence[FittedModel],
-    resampled: Sequence[ResampledModel],
-    context: AnalysisContext,
-    analysis: str,
-    min_therapists: int,
+    models: Sequence[FittedModel], resampled: Sequence[ResampledModel], analysis: StudyAnalysis
 ) -> list[dict[str, Any]]:
     """Contrast the raters in every model of an analysis.
 
@@ -50,12 +51,7 @@ def bootstrap_contrasts(
         All fits and refusals of the analysis.
     resampled : sequence of ResampledModel
         Those with replicates; a model without any has no rows here, unless it was refused.
-    context : AnalysisContext
-        Facts of the study.
-    analysis : {'multilevel', 'early'}
-        Name of the analysis.
-    min_therapists : int
-        With fewer therapists no between-therapist claim is made.
+    analysis : StudyAnalysis
 
     Returns
     -------
@@ -70,7 +66,7 @@ def bootstrap_contrasts(
         joint = found.get(model.specification.name)
         if joint is not None and model.specification.estimand == "unique":
             for raters in itertools.combinations(model.specification.raters, 2):
-                rows += _rows(_Pair(raters, (joint, joint)), context, analysis, min_therapists)
+                rows += _rows(_Pair(raters, (joint, joint)), analysis)
     singles = [model for model in models if model.specification.estimand == "total"]
     for both in itertools.combinations(singles, 2):
         specifications = [model.specification for model in both]
@@ -79,10 +75,11 @@ def bootstrap_contrasts(
         raters = (specifications[0].raters[0], specifications[1].raters[0])
         refused = next((model for model in both if model.fit is None), None)
         if refused is not None:
-            rows += _refused(refused, raters, context, analysis)
+            levels = refused.specification.levels
+            rows += [refused_contrast(refused, raters, analysis, level) for level in levels]
         elif all(specification.name in found for specification in specifications):
             drawn = (found[specifications[0].name], found[specifications[1].name])
-            rows += _rows(_Pair(raters, drawn), context, analysis, min_therapists)
+            rows += _rows(_Pair(raters, drawn), analysis)
     return rows
 
 
@@ -132,15 +129,15 @@ class _Pair:
         ]
 
 
-def _rows(pair: _Pair, context: AnalysisContext, analysis: str, min_therapists: int) -> list[dict[str, Any]]:
+def _rows(pair: _Pair, analysis: StudyAnalysis) -> list[dict[str, Any]]:
     """Return the contrasts of a pair of raters at every level."""
     first, rows = pair.models[0], []
     for level in first.model.specification.levels:
-        base = contrast_base(first.model, context, analysis, level) | {"quantity_kind": "bootstrap"}
+        base = contrast_base(first.model, analysis, level) | {"quantity_kind": "bootstrap"}
         for term, estimate, replicates in pair.contrasts(level):
             # A sample may leave a level without degrees of freedom, and so without a standard deviation.
             usable = pair.usable & np.isfinite(replicates)
-            fields = pair.status(usable, level, base["n_therapists"], min_therapists)
+            fields = pair.status(usable, level, base["n_therapists"], analysis.min_therapists)
             if fields["status"] != "refused":
                 fields |= summarise_replicates(estimate, replicates[usable], first.n_clusters)
             role = base["role"] if term == "difference" else "secondary"
@@ -154,18 +151,6 @@ def _resampled_sds(resampled: ResampledModel, rater: str, level: str) -> np.ndar
     labels = pd.Index(resampled.model.fit.design.cluster_labels)
     clusters = pd.Series(labels.get_indexer(rows[resampled.cluster]), index=rows.index)
     return resampled_level_sds(rows, f"alliance_{rater}", level, clusters, resampled.bootstrap.draws)
-
-
-def _refused(
-    model: FittedModel, pair: tuple[str, str], context: AnalysisContext, analysis: str
-) -> list[dict[str, Any]]:
-    """Return the refused contrasts between two models of which one has no fit."""
-    rows = []
-    for level in model.specification.levels:
-        base = contrast_base(model, context, analysis, level)
-        refusal = {"status": "refused", "reason": model.reason}
-        rows.append({**base, **contrast_name(base, *pair, "difference"), **refusal})
-    return rows
 
 
 def bootstrap_checks(resampled: Sequence[ResampledModel]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from alliance_outcome.analyses.context import AnalysisContext, sample_fields
+from alliance_outcome.analyses.context import AnalysisContext, StudyAnalysis, sample_fields
 from alliance_outcome.analyses.estimates import row_key
 from alliance_outcome.analyses.inference import Inference, status_fields
 from alliance_outcome.analyses.multilevel import ENGINE, FittedModel
@@ -46,11 +46,11 @@ def role_of(inference: Inference, model: FittedModel, level: str | None, context
     return role(model.specification, level, has_therapists=context.has_therapists)
 
 
-def base_row(model: FittedModel, context: AnalysisContext, analysis: str) -> dict[str, Any]:
+def base_row(model: FittedModel, analysis: StudyAnalysis) -> dict[str, Any]:
     """Return what all rows of one fit share."""
     specification = model.specification
     return {
-        **context.common_fields(analysis),
+        **analysis.context.common_fields(analysis.name),
         "model": specification.model,
         "engine": ENGINE,
         "estimand": specification.estimand,
@@ -72,11 +72,7 @@ def sample_of(model: FittedModel) -> dict[str, int | None]:
 
 
 def estimate_rows(
-    model: FittedModel,
-    inferences: Sequence[Inference],
-    context: AnalysisContext,
-    analysis: str,
-    min_therapists: int,
+    model: FittedModel, inferences: Sequence[Inference], analysis: StudyAnalysis
 ) -> list[dict[str, Any]]:
     """Return one row per fixed effect and variance, then what repeats the alliance coefficients; or the refusals.
 
@@ -86,38 +82,29 @@ def estimate_rows(
         A fit, or why there is none.
     inferences : sequence of Inference
         How the fixed effects are tested, the model's own way first; empty without a fit.
-    context : AnalysisContext
-        Facts of the study.
-    analysis : {'multilevel', 'early'}
-        Name of the analysis.
-    min_therapists : int
-        With fewer therapists no between-therapist claim is made.
+    analysis : StudyAnalysis
 
     Returns
     -------
     list of dict
         Rows for the estimates table.
     """
-    base = base_row(model, context, analysis)
+    base = base_row(model, analysis)
     if model.fit is None:
-        return _refusal_rows(model, base, context)
+        return _refusal_rows(model, base, analysis.context)
     base |= sample_of(model)
     rows = []
     for inference in inferences:
-        rows += _coefficient_rows(model, inference, base, context, min_therapists)
+        rows += _coefficient_rows(model, inference, base, analysis)
         if inference.is_own:
-            rows += _variance_rows(model, base, context)
+            rows += _variance_rows(model, base, analysis.context)
         elif inference.residual == "ar1" and inference.result is not None:
             rows.append(_autocorrelation_row(model, inference, base))
     return rows
 
 
 def _coefficient_rows(
-    model: FittedModel,
-    inference: Inference,
-    base: dict[str, Any],
-    context: AnalysisContext,
-    min_therapists: int,
+    model: FittedModel, inference: Inference, base: dict[str, Any], analysis: StudyAnalysis
 ) -> list[dict[str, Any]]:
     """Return a row for every term; for a repetition, for every alliance term."""
     alliance = model.specification.alliance_terms()
@@ -128,17 +115,17 @@ def _coefficient_rows(
             {
                 **base,
                 "row_id": row_key(base["model"], base["estimand"], base["rater"], term, inference.suffix),
-                "role": role_of(inference, model, level, context),
+                "role": role_of(inference, model, level, analysis.context),
                 "residual": residual_field(model, inference.residual),
                 "rater": rater,
                 "level": level,
                 "term": term,
-                "unit": f"{context.unit} per unit of the term",
+                "unit": f"{analysis.context.unit} per unit of the term",
                 **inference.fields(
                     {term: 1.0},
                     level=level,
                     n_therapists=base["n_therapists"],
-                    min_therapists=min_therapists,
+                    min_therapists=analysis.min_therapists,
                 ),
             }
         )

@@ -102,6 +102,25 @@ class AnalysisContext:
         }
 
 
+@dataclass(frozen=True)
+class StudyAnalysis:
+    """One analysis of a study: what all its rows state, and how many therapists a claim about them takes.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+        Facts of the study.
+    name : {'multilevel', 'early'}
+        Name of the analysis.
+    min_therapists : int
+        With fewer therapists no between-therapist claim is made.
+    """
+
+    context: AnalysisContext
+    name: str
+    min_therapists: int
+
+
 def order_raters(raters: list[str]) -> tuple[str, ...]:
     """Put the client and the therapist first and keep the study file's order of the others."""
     leading = [rater for rater in LEADING_RATERS if rater in raters]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from alliance_outcome.analyses.coefficient_rows import base_row, sample_of
-from alliance_outcome.analyses.context import AnalysisContext
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.estimates import row_key
 from alliance_outcome.analyses.inference import status_fields
 from alliance_outcome.analyses.multilevel import FittedModel
@@ -71,11 +71,7 @@ class _Quantity:
 
 
 def explained_rows(
-    resampled: Sequence[ResampledModel],
-    resampling: Resampling,
-    context: AnalysisContext,
-    analysis: str,
-    min_therapists: int,
+    resampled: Sequence[ResampledModel], resampling: Resampling, analysis: StudyAnalysis
 ) -> list[dict[str, Any]]:
     """Take the explained variance of the joint models of an analysis apart.
 
@@ -85,12 +81,7 @@ def explained_rows(
         Models with their replicates; those without all raters are passed over.
     resampling : Resampling
         How they were drawn; models without a rater are refitted to the same samples.
-    context : AnalysisContext
-        Facts of the study.
-    analysis : {'multilevel', 'early'}
-        Name of the analysis.
-    min_therapists : int
-        With fewer therapists no between-therapist claim is made.
+    analysis : StudyAnalysis
 
     Returns
     -------
@@ -104,21 +95,17 @@ def explained_rows(
     return [
         row
         for each in resampled
-        if each.model.is_joint(context)
-        for row in _model_rows(each, resampling, context, analysis, min_therapists)
+        if each.model.is_joint(analysis.context)
+        for row in _model_rows(each, resampling, analysis)
     ]
 
 
 def _model_rows(
-    resampled: ResampledModel,
-    resampling: Resampling,
-    context: AnalysisContext,
-    analysis: str,
-    min_therapists: int,
+    resampled: ResampledModel, resampling: Resampling, analysis: StudyAnalysis
 ) -> list[dict[str, Any]]:
     """Return the rows of one joint model."""
     model = resampled.model
-    base = {**base_row(model, context, analysis), **sample_of(model), "rater": None}
+    base = {**base_row(model, analysis), **sample_of(model), "rater": None}
     base |= {"analysis": ANALYSIS, "role": "secondary", "quantity_kind": "bootstrap"}
     quantities, usable, lacking = _quantities(resampled, resampling)
     reason = unusable_reason(usable, resampled.cluster)
@@ -127,7 +114,7 @@ def _model_rows(
         level = _level_of(quantity.level, model)
         fields = {
             "estimate": quantity.estimate,
-            **status_fields(model.fit.converged, level, base["n_therapists"], min_therapists),
+            **status_fields(model.fit.converged, level, base["n_therapists"], analysis.min_therapists),
         }
         if reason is None:
             drawn = quantity.replicates[usable]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from alliance_outcome.analyses.coefficient_rows import estimate_rows
-from alliance_outcome.analyses.context import AnalysisContext
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.estimates import estimates_frame
 from alliance_outcome.analyses.inference import inferences
 from alliance_outcome.analyses.model_checks import model_checks
@@ -47,21 +47,14 @@ class MultilevelTables:
     checks: pd.DataFrame
 
 
-def tabulate(
-    models: Sequence[FittedModel], context: AnalysisContext, analysis: str, min_therapists: int
-) -> MultilevelTables:
+def tabulate(models: Sequence[FittedModel], analysis: StudyAnalysis) -> MultilevelTables:
     """Put fits and refusals into tables.
 
     Parameters
     ----------
     models : sequence of FittedModel
         All fits of one analysis.
-    context : AnalysisContext
-        Facts of the study.
-    analysis : {'multilevel', 'early'}
-        Name of the analysis.
-    min_therapists : int
-        With fewer therapists no between-therapist claim is made.
+    analysis : StudyAnalysis
 
     Returns
     -------
@@ -70,11 +63,11 @@ def tabulate(
     """
     estimates, contrasts, checks = [], [], []
     for model in models:
-        ways = [] if model.fit is None else inferences(model, context)
-        estimates += estimate_rows(model, ways, context, analysis, min_therapists)
-        checks += model_checks(model, ways, analysis)
-        if len(context.raters) > 1:
-            contrasts += multilevel_contrasts(model, ways, context, analysis, min_therapists)
+        ways = [] if model.fit is None else inferences(model, analysis.context)
+        estimates += estimate_rows(model, ways, analysis)
+        checks += model_checks(model, ways, analysis.name)
+        if len(analysis.context.raters) > 1:
+            contrasts += multilevel_contrasts(model, ways, analysis)
     fitted = [model for model in models if model.fit is not None]
     return MultilevelTables(
         estimates=estimates_frame(estimates),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from alliance_outcome.analyses.coefficient_rows import base_row, residual_field, role, role_of, sample_of
-from alliance_outcome.analyses.context import AnalysisContext
+from alliance_outcome.analyses.context import AnalysisContext, StudyAnalysis
 from alliance_outcome.analyses.estimates import row_key
 from alliance_outcome.analyses.inference import Inference
 from alliance_outcome.analyses.multilevel import ENGINE, FittedModel
@@ -26,11 +26,7 @@ from alliance_outcome.design.levels import level_column, level_sd
 
 
 def multilevel_contrasts(
-    model: FittedModel,
-    inferences: Sequence[Inference],
-    context: AnalysisContext,
-    analysis: str,
-    min_therapists: int,
+    model: FittedModel, inferences: Sequence[Inference], analysis: StudyAnalysis
 ) -> list[dict[str, Any]]:
     """Standardise the coefficients of one model and, in a joint model, contrast the raters.
 
@@ -40,12 +36,7 @@ def multilevel_contrasts(
         A fit, or why there is none.
     inferences : sequence of Inference
         How its fixed effects are tested, the model's own way first; empty without a fit.
-    context : AnalysisContext
-        Facts of the study.
-    analysis : {'multilevel', 'early'}
-        Name of the analysis.
-    min_therapists : int
-        With fewer therapists no between-therapist claim is made.
+    analysis : StudyAnalysis
 
     Returns
     -------
@@ -55,26 +46,24 @@ def multilevel_contrasts(
     """
     rows: list[dict[str, Any]] = []
     for level in model.specification.levels:
-        base = contrast_base(model, context, analysis, level)
-        if model.fit is not None:
-            rows += _level_rows(model, inferences, base, context, min_therapists)
-            continue
-        refusal = {"status": "refused", "reason": model.reason}
-        for pair in itertools.combinations(model.specification.raters, 2):
-            rows.append({**base, **contrast_name(base, *pair, "difference"), **refusal})
+        if model.fit is None:
+            pairs = itertools.combinations(model.specification.raters, 2)
+            rows += [refused_contrast(model, pair, analysis, level) for pair in pairs]
+        else:
+            rows += _level_rows(model, inferences, analysis, level)
     return rows
 
 
 def _level_rows(
-    model: FittedModel,
-    inferences: Sequence[Inference],
-    base: dict[str, Any],
-    context: AnalysisContext,
-    min_therapists: int,
+    model: FittedModel, inferences: Sequence[Inference], analysis: StudyAnalysis, level: str
 ) -> list[dict[str, Any]]:
     """Return the standardised coefficients and contrasts of one level."""
-    level = base["level"]
-    limits = {"level": level, "n_therapists": base["n_therapists"], "min_therapists": min_therapists}
+    base = contrast_base(model, analysis, level)
+    limits = {
+        "level": level,
+        "n_therapists": base["n_therapists"],
+        "min_therapists": analysis.min_therapists,
+    }
     weights = {rater: {term: sd} for rater, (term, sd) in standardisation(model, level).items()}
     rows = [
         {
@@ -89,7 +78,7 @@ def _level_rows(
             {
                 **base,
                 **contrast_name(base, first, second, term, inference.suffix),
-                "role": _role(term, inference, model, level, context),
+                "role": _role(term, inference, model, level, analysis.context),
                 "residual": residual_field(model, inference.residual),
                 **inference.fields(combination, **limits),
             }
@@ -98,16 +87,13 @@ def _level_rows(
     return rows
 
 
-def contrast_base(model: FittedModel, context: AnalysisContext, analysis: str, level: str) -> dict[str, Any]:
+def contrast_base(model: FittedModel, analysis: StudyAnalysis, level: str) -> dict[str, Any]:
     """Return what all contrast rows of one model and level share.
 
     Parameters
     ----------
     model : FittedModel
-    context : AnalysisContext
-        Facts of the study.
-    analysis : {'multilevel', 'early'}
-        Name of the analysis.
+    analysis : StudyAnalysis
     level : str
         Level of the coefficients.
 
@@ -117,12 +103,12 @@ def contrast_base(model: FittedModel, context: AnalysisContext, analysis: str, l
         Columns of the estimates table; counts only where there is a fit.
     """
     return {
-        **base_row(model, context, analysis),
+        **base_row(model, analysis),
         **({} if model.fit is None else sample_of(model)),
         "analysis": "contrast",
-        "role": role(model.specification, level, has_therapists=context.has_therapists),
+        "role": role(model.specification, level, has_therapists=analysis.context.has_therapists),
         "level": level,
-        "unit": f"{context.unit} per SD of alliance at that level",
+        "unit": f"{analysis.context.unit} per SD of alliance at that level",
     }
 
 
@@ -133,6 +119,15 @@ def contrast_name(
     source = "" if row["engine"] == ENGINE else "bayesian"
     key = row_key(source, row["model"], row["estimand"], row["level"], rater, rater_b, term, suffix)
     return {"row_id": key, "rater": rater, "rater_b": rater_b, "term": term}
+
+
+def refused_contrast(
+    model: FittedModel, pair: tuple[str, str], analysis: StudyAnalysis, level: str
+) -> dict[str, Any]:
+    """Return the row that says why the raters of a refused model have no contrast at a level."""
+    base = contrast_base(model, analysis, level)
+    name = contrast_name(base, *pair, "difference")
+    return {**base, **name, "status": "refused", "reason": model.reason}
 
 
 def standardisation(model: FittedModel, level: str) -> dict[str, tuple[str, float]]:

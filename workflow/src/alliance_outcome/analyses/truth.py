@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from alliance_outcome.analyses.bootstrap_contrasts import bootstrap_contrasts
+from alliance_outcome.analyses.context import StudyAnalysis
 from alliance_outcome.analyses.early import fit_early_models
 from alliance_outcome.analyses.estimates import estimates_frame, is_repetition
 from alliance_outcome.analyses.headline import all_contrasts
@@ -108,15 +109,15 @@ def pseudo_true_values(
         "early": fit_early_models(prepared.early, prepared.context),
     }
     parts = []
-    for analysis, models in fits.items():
-        limits = (prepared.context, analysis, study.min_therapists_for_claim)
-        parts.append(tabulate(models, *limits).contrasts)
-        say(f"{analysis} models fitted")
+    for name, models in fits.items():
+        analysis = StudyAnalysis(prepared.context, name, study.min_therapists_for_claim)
+        parts.append(tabulate(models, analysis).contrasts)
+        say(f"{name} models fitted")
         # Only contrasts between two models need a bootstrap.
         singles = [model for model in models if model.specification.estimand == "total"]
         resampled = resample_models(singles, Resampling(REPLICATES, seed, threads))
-        parts.append(estimates_frame(bootstrap_contrasts(singles, resampled, *limits)))
-        say(f"{analysis} models resampled")
+        parts.append(estimates_frame(bootstrap_contrasts(singles, resampled, analysis)))
+        say(f"{name} models resampled")
     contrasts = all_contrasts(parts, prepared.context)
     renamed = contrasts.rename(columns={"estimate": "pseudo_true_value", "std_error": "pseudo_true_se"})
     wanted = contrasts["term"].isin(_TERMS.values()) & contrasts["status"].eq("ok")

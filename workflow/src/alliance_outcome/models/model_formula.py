@@ -22,7 +22,13 @@ from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Term
 
 from alliance_outcome.models.clusters import group
-from alliance_outcome.models.design_checks import INTERCEPT, UnfittableModel, as_numbers, checked_columns
+from alliance_outcome.models.design_checks import (
+    INTERCEPT,
+    UnfittableModel,
+    as_numbers,
+    checked_columns,
+    require_complete,
+)
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.nested_design import ModelColumns, RandomColumns
 
@@ -236,8 +242,7 @@ def _fixed_columns(formula: Formula, table: pd.DataFrame) -> tuple[FloatArray, F
     if outcome.ndim != 1 and outcome.shape[1] != 1:
         raise UnfittableModel("the outcome must be one numeric column")
     outcome = outcome.reshape(-1)
-    if not np.all(np.isfinite(outcome)):
-        raise UnfittableModel("the outcome has infinite values; drop those rows and count them")
+    require_complete(outcome, "the outcome")
     if not np.all(np.isfinite(values)):
         checked_columns(pd.DataFrame(values, columns=list(specification.column_names)))
     return outcome, values, specification
@@ -318,16 +323,8 @@ def _times(values: Any, n_rows: int) -> FloatArray:
     times = np.asarray(values, dtype=float)
     if times.shape != (n_rows,):
         raise ValueError(f"there are {times.size} times for {n_rows} rows")
-    _require_finite(times, "time")
+    require_complete(times, "the time")
     return times
-
-
-def _require_finite(values: FloatArray, what: str) -> None:
-    missing = int(np.sum(~np.isfinite(values)))
-    if missing:
-        raise UnfittableModel(
-            f"the {what} has {missing} missing or infinite values; drop those rows and count them"
-        )
 
 
 def columns_from_arrays(
@@ -372,7 +369,7 @@ def columns_from_arrays(
         raise UnfittableModel(
             f"the outcome has shape {response.shape}, the fixed-effect columns have {len(fixed)} rows"
         )
-    _require_finite(response, "outcome")
+    require_complete(response, "the outcome")
     unknown = [level for level in random if level not in groups]
     if unknown:
         raise ValueError(f"random effects are given for {', '.join(unknown)}, which groups does not name")
