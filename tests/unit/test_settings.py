@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,44 @@ def test_section_values_are_plain_types():
 )
 def test_study_names_in_all_forms(studies: str | list[str], names: list[str]):
     assert settings.study_names(studies) == names
+
+
+def fault_of_run(studies: str | list[str]) -> Fault:
+    with pytest.raises(StudyError) as caught:
+        settings.validate_run({"studies": studies})
+    [fault] = caught.value.faults
+    return fault
+
+
+@pytest.mark.parametrize("name", settings.RESERVED_STUDY_NAMES)
+@pytest.mark.parametrize("written", ["{}", "mine, {}", ["mine", "{}"]])
+def test_no_study_has_the_name_of_a_folder_of_the_whole_run(name: str, written: str | list[str]):
+    studies = written.format(name) if isinstance(written, str) else [text.format(name) for text in written]
+    fault = fault_of_run(studies)
+    assert (fault.file, fault.column) == ("config.yaml", "studies")
+    assert fault.problem.startswith(f"no study may be called {name}, because")
+    assert fault.remedy == "rename the study's file in config/studies/ and state its new name here"
+    assert settings.validate_run({"studies": f"{name}-2"}).studies == f"{name}-2"
+
+
+def test_every_folder_that_rules_of_the_whole_run_write_to_is_reserved():
+    rules = "".join(path.read_text(encoding="utf-8") for path in REPOSITORY.glob("workflow/rules/*.smk"))
+    folders = set(re.findall(r"\bresults/(\w+)/", rules))
+    assert {"benchmark", "coverage", "logs", "notebooks"} <= folders
+    assert folders <= set(settings.RESERVED_STUDY_NAMES)
+
+
+def test_the_page_on_settings_lists_the_reserved_study_names():
+    page = " ".join((REPOSITORY / "config/README.md").read_text(encoding="utf-8").split())
+    [sentence] = re.findall(r"No study may be called ([^:]+):", page)
+    assert re.findall(r"`(\w+)`", sentence) == list(settings.RESERVED_STUDY_NAMES)
+
+
+@pytest.mark.parametrize("name", ["Coverage", "my study", "../mine", "mine|coverage", "2mine"])
+def test_study_names_that_cannot_be_folders_are_refused_without_quoting_them(name: str):
+    fault = fault_of_run([name])
+    assert "begins with a letter" in fault.problem
+    assert name not in str(fault)
 
 
 def test_measures_are_named_by_construct_rater_and_instrument():

@@ -7,13 +7,23 @@ schemas under ``workflow/schemas`` are generated from these models (``json_schem
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from alliance_outcome.errors import Fault, StudyError
 from alliance_outcome.simulation_settings import SimulationSettings
@@ -23,6 +33,8 @@ NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 #: Study names are also folders and wildcards.
 STUDY_NAME_PATTERN = r"[a-z][a-z0-9_-]*"
+#: Folders of ``results/`` that targets of the whole run write to: a study of that name would share one with them.
+RESERVED_STUDY_NAMES = ("benchmark", "calibration", "coverage", "logs", "notebooks")
 
 OccasionKind = Literal["intake", "session", "between", "end", "follow_up"]
 AttendanceValue = Literal["attended", "cancelled", "no_show"]
@@ -339,9 +351,12 @@ class StudySettings(
 class SamplerSettings(StrictModel):
     """How posteriors are sampled."""
 
-    engine: Literal["nutpie", "pymc"] = Field("nutpie", description="NUTS implementation.")
+    engine: Literal["nutpie", "pymc", "collapsed"] = Field(
+        "nutpie",
+        description="NUTS implementation, or the collapsed sampler; another one checks it on every run.",
+    )
     chains: int = Field(4, ge=2, description="Number of chains.")
-    draws: int = Field(6000, ge=1, description="Draws kept per chain.")
+    draws: int = Field(2000, ge=1, description="Draws kept per chain.")
     tune: int = Field(1000, ge=1, description="Warm-up draws per chain.")
 
 
@@ -369,6 +384,30 @@ class RunSettings(StrictModel):
         default_factory=BootstrapSettings,
         description="How the bootstrap behind contrasts of two models and explained variance is run.",
     )
+
+    @field_validator("studies")
+    @classmethod
+    def _studies_have_folders_of_their_own(cls, studies: str | list[str]) -> str | list[str]:
+        problems = _study_name_problems(study_names(studies))
+        if problems:
+            raise PydanticCustomError("study_name", "; ".join(problems))
+        return studies
+
+
+def _study_name_problems(names: list[str]) -> list[str]:
+    """Say which names cannot be those of folders in ``results/``; only reserved ones are quoted."""
+    problems = []
+    if not all(re.fullmatch(STUDY_NAME_PATTERN, name) for name in names):
+        problems.append(
+            "a study's name has small letters, digits, underscores and hyphens only, and begins with a letter"
+        )
+    reserved = [name for name in names if name in RESERVED_STUDY_NAMES]
+    if reserved:
+        problems.append(
+            f"no study may be called {' or '.join(reserved)}, because a target of the whole run writes to the folder "
+            "of that name in results/"
+        )
+    return problems
 
 
 def _measure_problems(study: StudySettings) -> list[str]:
@@ -553,6 +592,7 @@ def _validation_faults(error: ValidationError, role: str) -> list[Fault]:
     remedies = {
         "extra_forbidden": "remove it or correct its spelling; config/README.md lists the keys",
         "missing": "add it; config/README.md says what it means",
+        "study_name": "rename the study's file in config/studies/ and state its new name here",
     }
     faults = []
     for detail in error.errors(include_input=False, include_url=False):
