@@ -1,0 +1,194 @@
+"""Priors of the Bayesian multilevel models, in units of the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from alliance_outcome.models.design_checks import INTERCEPT
+from alliance_outcome.models.fitted_state import FloatArray
+from alliance_outcome.models.random_structure import RandomEffects
+from alliance_outcome.models.standardised_design import StandardisedDesign
+
+#: Endings of the names of variables that only declare a prior; nobody reads them afterwards.
+STANDARDISED_SD, PARTIAL_CORRELATION = "_standardised_sd", "_partial_correlation"
+
+
+@dataclass(frozen=True)
+class EffectPrior:
+    """A normal prior of the effect of one standard deviation of one predictor.
+
+    Parameters
+    ----------
+    mean, sd : float
+        In units of the outcome.
+    """
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Weakly informative priors in units of the outcome.
+
+    Parameters
+    ----------
+    intercept_mean, intercept_sd : float
+        Normal prior of the expected outcome at average predictors.
+    effect_sd : float
+        Standard deviation of the normal(0, ·) prior of the effect of one standard deviation of a predictor.
+    group_sd : float
+        Scale of the half-normal priors of the standard deviations of random intercepts.
+    slope_sd : float
+        Scale of the half-normal prior of the standard deviation over units of the effect of one standard deviation.
+    residual_sd : float
+        Scale of the half-normal prior of the residual standard deviation.
+    lkj_eta : float
+        Shape of the LKJ prior of correlations of random effects; 1 is uniform over correlation matrices, larger values
+        favour small correlations.
+    effects : mapping of str to EffectPrior
+        Predictors with a prior of their own.
+    """
+
+    intercept_mean: float
+    intercept_sd: float
+    effect_sd: float
+    group_sd: float
+    slope_sd: float
+    residual_sd: float
+    lkj_eta: float = 2.0
+    effects: Mapping[str, EffectPrior] = field(default_factory=dict)
+
+    @classmethod
+    def of_range(cls, lowest: float, highest: float) -> Priors:
+        """Return the default priors of an outcome with a range of possible scores.
+
+        Parameters
+        ----------
+        lowest, highest : float
+            Possible scores.
+
+        Returns
+        -------
+        Priors
+            Intercept around the middle of the range with a quarter of half the range as standard deviation; effects of
+            one standard deviation of a predictor of a sixteenth of the range; standard deviations of groups and
+            residuals of a tenth of it; of slopes of a fortieth.
+        """
+        width = highest - lowest
+        return cls(
+            intercept_mean=(lowest + highest) / 2.0,
+            intercept_sd=width / 8.0,
+            effect_sd=width / 16.0,
+            group_sd=width / 10.0,
+            slope_sd=width / 40.0,
+            residual_sd=width / 10.0,
+        )
+
+    def effect_means(self, design: StandardisedDesign) -> FloatArray:
+        """Return the means of the priors of predictors, shape (n_terms - 1,)."""
+        return np.array([self.effects[t].mean if t in self.effects else 0.0 for t in design.terms[1:]])
+
+    def effect_sds(self, design: StandardisedDesign) -> FloatArray:
+        """Return the standard deviations of the priors of predictors, shape (n_terms - 1,)."""
+        return np.array(
+            [self.effects[t].sd if t in self.effects else self.effect_sd for t in design.terms[1:]]
+        )
+
+    def group_scales(self, effects: RandomEffects) -> FloatArray:
+        """Return the scales of the half-normal priors of a level's standard deviations, shape (q,)."""
+        return np.array([self.group_sd if term == INTERCEPT else self.slope_sd for term in effects.terms])
+
+
+def declare_fixed_effects(
+    design: StandardisedDesign, priors: Priors
+) -> tuple[pt.TensorVariable, pt.TensorVariable]:
+    """Declare the expected outcome at average predictors, and the effects of standardised ones, in the open model."""
+    intercept = pm.Normal("centred_intercept", priors.intercept_mean, priors.intercept_sd)
+    effect = pm.Normal("effect", priors.effect_means(design), priors.effect_sds(design), dims="predictor")
+    raw = effect / design.scales
+    raw_intercept = intercept - pt.dot(design.centres, raw)
+    pm.Deterministic("coefficient", pt.concatenate([raw_intercept[None], raw]), dims="term")
+    return intercept, effect
+
+
+def declare_level(effects: RandomEffects, effect_scales: FloatArray, priors: Priors) -> pt.TensorVariable:
+    """Declare the covariance of one level's random effects in the open model.
+
+    Parameters
+    ----------
+    effects : RandomEffects
+    effect_scales : ndarray, shape (q,)
+        By what the columns were divided.
+    priors : Priors
+
+    Returns
+    -------
+    TensorVariable, shape (q, q)
+        Cholesky factor of the covariance matrix on standardised columns. The model gets ``<level>_sd`` (dims
+        ``<level>_term``) and, with several correlated effects, ``<level>_correlation``, both on raw columns.
+
+    Notes
+    -----
+    The LKJ prior is declared as what it is made of, independent beta distributions of canonical partial correlations
+    (Lewandowski, Kurowicka & Joe 2009, 10.1016/j.jmva.2009.04.008). Beside standard deviations they leave a posterior
+    without the singular point at which a Cholesky factor with a standard deviation of zero has no correlations.
+    """
+    level, size = effects.level, len(effects)
+    spread = pm.HalfNormal(f"{level}{STANDARDISED_SD}", priors.group_scales(effects), shape=size)
+    pm.Deterministic(f"{level}_sd", spread / effect_scales, dims=f"{level}_term")
+    if size == 1 or not effects.correlated:
+        return pt.diag(spread)
+    shapes = np.array(
+        [partial_correlation_shape(earlier, size, priors.lkj_eta) for _, earlier in pairs(size)]
+    )
+    halved = pm.Beta(f"{level}{PARTIAL_CORRELATION}", shapes, shapes)
+    factor = correlation_factor(2.0 * halved - 1.0, size)
+    pm.Deterministic(f"{level}_correlation", factor @ factor.T, dims=(f"{level}_term", f"{level}_term_b"))
+    return spread[:, None] * factor
+
+
+def pairs(size: int) -> list[tuple[int, int]]:
+    """Return pairs of effects, the later one first, in the order of their partial correlations."""
+    return [(later, earlier) for later in range(size) for earlier in range(later)]
+
+
+def partial_correlation_shape(earlier: int, size: int, eta: float) -> float:
+    """Return the shape of the symmetric beta distribution of a pair's partial correlation, on (-1, 1)."""
+    return eta + 0.5 * (size - 2 - earlier)
+
+
+def correlation_factor(partial: pt.TensorVariable, size: int) -> pt.TensorVariable:
+    """Return the Cholesky factor, shape (q, q), of the correlation matrix with given partial correlations."""
+    rows = [[pt.zeros(()) for _ in range(size)] for _ in range(size)]
+    left = [pt.ones(()) for _ in range(size)]
+    for position, (later, earlier) in enumerate(pairs(size)):
+        rows[later][earlier] = partial[position] * left[later]
+        left[later] *= pt.sqrt(1.0 - partial[position] ** 2)
+    for position in range(size):
+        rows[position][position] = left[position]
+    return pt.stacklists(rows)
+
+
+def declare_residual(
+    design: StandardisedDesign, priors: Priors
+) -> tuple[pt.TensorVariable, pt.TensorVariable]:
+    """Declare the residual standard deviation and, for AR(1), the autocorrelation (uniform; else a constant zero)."""
+    sigma = pm.HalfNormal("residual_sd", priors.residual_sd)
+    if design.residual == "independent":
+        return sigma, pt.as_tensor_variable(0.0)
+    lowest = -1.0 if design.residual == "ar1" else 0.0
+    return sigma, pm.Uniform("autocorrelation", lowest, 1.0)
+
+
+def coordinates(design: StandardisedDesign) -> dict[str, list[str]]:
+    """Return the coordinates of a model: terms, predictors, and the terms of each level's random effects."""
+    found = {"term": list(design.terms), "predictor": list(design.terms[1:])}
+    for effects in design.levels:
+        found[f"{effects.level}_term"] = found[f"{effects.level}_term_b"] = list(effects.terms)
+    return found
