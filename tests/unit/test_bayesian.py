@@ -1,17 +1,27 @@
 """The Bayesian model: what is declared, what is reported, and its agreement with REML."""
 
 import numpy as np
-import pandas as pd
 import pymc as pm
 import pytest
 import study_example
+from scipy import special, stats
+from test_collapsed_posterior import PRIORS as PRIORS_SMALL
+from test_collapsed_posterior import study
 from xarray import DataTree, load_datatree
 
-from alliance_outcome.analyses import bayesian
+from alliance_outcome.analyses import bayesian, posteriors
+from alliance_outcome.analyses.cross_check import cross_check
 from alliance_outcome.analyses.multilevel import fit_specification
 from alliance_outcome.design.specification import ModelSpecification
-from alliance_outcome.models.bayesian import Priors, build_model
+from alliance_outcome.models.bayesian import (
+    BayesianMultilevelModel,
+    compiled_for_nutpie,
+    sample_with_nutpie,
+)
+from alliance_outcome.models.bayesian_priors import Priors
+from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.diagnostics import convergence_checks, predictive_summary, summarise
+from alliance_outcome.models.readable_model import build_readable_model
 from alliance_outcome.settings import DecisionSettings, PriorSettings, SamplerSettings
 
 PRIORS = PriorSettings(
@@ -23,72 +33,191 @@ SAMPLER = SamplerSettings(chains=4, draws=1000, tune=500)
 
 
 @pytest.fixture(scope="session")
-def posteriors(tmp_path_factory):
+def saved(tmp_path_factory):
     """Sample both joint models of the small study for real, and save them."""
     folder = tmp_path_factory.mktemp("posteriors")
     context = study_example.context()
     rows = {"hybrid": study_example.hybrid_rows(), "early": study_example.early_rows()}
     paths = {}
     for analysis, table in rows.items():
-        tree = bayesian.sample_joint_model(table, context, analysis, PRIORS, SAMPLER, seed=5, cores=2)
+        tree = posteriors.sample_joint_model(table, context, analysis, PRIORS, SAMPLER, seed=5, cores=2)
         paths[analysis] = folder / f"{analysis}.nc"
         tree.to_netcdf(paths[analysis])
     return rows, paths
 
 
 @pytest.fixture(scope="session")
-def tables(posteriors):
-    rows, paths = posteriors
+def tables(saved):
+    rows, paths = saved
     return bayesian.summarise_posteriors(paths, rows, study_example.context(), DecisionSettings(rope=0.2))
 
 
-def logp_by_hand(point, outcome, fixed, codes, priors, scale):
-    """Add up the log density of the two-level intercept model from its definition."""
-    from scipy import stats
+def small_model(table, *, random=None, groups=("therapist", "client"), **changes):
+    """Set up a model of the small study with correlated client slopes."""
+    return BayesianMultilevelModel(
+        table["y"],
+        table[["Intercept", "x", "z"]],
+        groups={level: table[level] for level in groups},
+        random=random or {"therapist": ["Intercept"], "client": ["Intercept", "x", "z"]},
+        priors=PRIORS_SMALL,
+        scales={"z": 0.5},
+        **changes,
+    )
 
-    logp = stats.norm.logpdf(point["centred_intercept"], priors.intercept_mean, priors.intercept_sd)
-    logp += stats.norm.logpdf(point["effect"], 0, priors.effect_sd).sum()
-    logp += stats.halfnorm.logpdf(point["client_intercept_sd"], scale=priors.group_sd)
-    logp += stats.halfnorm.logpdf(point["residual_sd"], scale=priors.residual_sd)
-    logp += stats.norm.logpdf(point["client_standardised"]).sum()
-    standardised = (fixed["x"] - fixed["x"].mean()) / scale
-    mean = point["centred_intercept"] + point["effect"][0] * standardised
-    mean = mean + point["client_intercept_sd"] * point["client_standardised"][0][codes]
-    return logp + stats.norm.logpdf(outcome, mean, point["residual_sd"]).sum()
+
+MODELS = {
+    "marginal": lambda model: model.pymc,
+    "readable": lambda model: build_readable_model(model.design, model.priors),
+}
 
 
 @no_blas
-def test_density_is_the_one_that_is_documented():
-    generator = np.random.default_rng(1)
-    codes = np.repeat(np.arange(5), 4)
-    fixed = pd.DataFrame({"Intercept": 1.0, "x": generator.normal(size=20)})
-    outcome = pd.Series(generator.normal(10, 2, 20))
-    priors = Priors(10, 5, 2, 3, 1, 3)
-    model = build_model(outcome, fixed, client=codes, scales={"x": 0.5}, priors=priors)
+@pytest.mark.parametrize("kind", MODELS)
+def test_priors_in_pymc_are_those_that_are_documented(kind):
+    model = MODELS[kind](small_model(study()))
     point = {
         "centred_intercept": 9.0,
-        "effect": np.array([0.7]),
-        "client_intercept_sd": 1.3,
+        "effect": np.array([-0.3, 0.7]),
+        "therapist_standardised_sd": np.array([0.6]),
+        "client_standardised_sd": np.array([1.3, 0.4, 0.5]),
+        "client_partial_correlation": np.array([0.6, 0.45, 0.7]),
         "residual_sd": 1.7,
-        "client_standardised": generator.normal(size=(1, 5)),
     }
-    inputs = {variable: point[variable.name] for variable in model.free_RVs}
-    logp = sum(pm.logp(variable, point[variable.name]).sum() for variable in model.free_RVs)
-    logp += pm.logp(model["outcome"], outcome.to_numpy()).sum()
-    found = logp.eval(inputs, mode="FAST_COMPILE")
+    variables = [variable for variable in model.free_RVs if variable.name in point]
+    assert len(variables) == len(point)
+    logp = sum(pm.logp(variable, point[variable.name]).sum() for variable in variables)
+    factor = model["client_correlation"].eval(
+        {model["client_partial_correlation"]: point["client_partial_correlation"]}
+    )
+    p = PRIORS_SMALL
+    expected = stats.norm.logpdf(9.0, p.intercept_mean, p.intercept_sd)
+    expected += stats.norm.logpdf(-0.3, -0.4, 0.6) + stats.norm.logpdf(0.7, 0.0, p.effect_sd)
+    expected += stats.halfnorm.logpdf([0.6, 1.3], scale=p.group_sd).sum()
+    expected += stats.halfnorm.logpdf([0.4, 0.5], scale=p.slope_sd).sum()
+    expected += stats.halfnorm.logpdf(1.7, scale=p.residual_sd)
+    # LKJ: a power of the determinant over its integral (Lewandowski et al. 2009), and the volume of the map from
+    # partial correlations in (0, 1) to correlations.
+    first, second, _ = 2.0 * point["client_partial_correlation"] - 1.0
+    volume = 8.0 * np.sqrt((1.0 - first**2) * (1.0 - second**2))
+    expected += (
+        (p.lkj_eta - 1.0) * np.linalg.slogdet(factor)[1] - log_lkj_constant(p.lkj_eta) + np.log(volume)
+    )
     # PyMC keeps some constants of its densities in single precision.
-    assert found == pytest.approx(logp_by_hand(point, outcome, fixed, codes, priors, 0.5), rel=1e-8)
+    assert logp.eval(mode="FAST_COMPILE") == pytest.approx(expected, rel=1e-6)
+
+
+def log_lkj_constant(eta):
+    """Integrate |R| ** (eta - 1) over correlation matrices of three variables."""
+    betas = [(eta + 0.5, 2), (eta, 1)]
+    return sum(
+        count * ((2.0 * shape - 1.0) * np.log(2.0) + special.betaln(shape, shape)) for shape, count in betas
+    )
 
 
 @no_blas
+def test_the_readable_model_has_the_marginal_models_posterior():
+    model = small_model(study(n_clients=60, sessions=4))
+    readable = compiled_for_nutpie(build_readable_model(model.design, model.priors))
+    reference = sample_with_nutpie(readable, chains=4, draws=1500, tune=800, seed=4, cores=2).posterior
+    found = model.sample(sampler="collapsed", draws=4000, seed=5, cores=2).posterior
+    for name in ("coefficient", "client_sd", "therapist_sd", "residual_sd"):
+        for one, other in zip(scalars(found[name]), scalars(reference[name]), strict=True):
+            first, second = summarise(one, 0.9), summarise(other, 0.9)
+            for number, error in (
+                ("estimate", "mcse_mean"),
+                ("ci_low", "mcse_ci_low"),
+                ("ci_high", "mcse_ci_high"),
+            ):
+                allowed = 4.5 * np.hypot(first[error], second[error])
+                assert first[number] == pytest.approx(second[number], abs=allowed)
+
+
+def scalars(values):
+    """Return the draws of each scalar of a variable."""
+    array = values.transpose("chain", "draw", ...).to_numpy()
+    return np.moveaxis(array.reshape(*array.shape[:2], -1), 2, 0)
+
+
+@no_blas
+def test_student_t_residuals_are_robust():
+    table = study(n_clients=60, sessions=4)
+    spoilt = table.copy()
+    spoilt.loc[spoilt.index[:6], "y"] += 40.0
+    slopes = {}
+    for distribution in ("normal", "student_t"):
+        model = small_model(spoilt, random={"client": ["Intercept"]}, groups=("client",))
+        compiled = compiled_for_nutpie(build_readable_model(model.design, model.priors, distribution))
+        posterior = sample_with_nutpie(compiled, chains=2, draws=300, tune=400, seed=1, cores=2).posterior
+        slopes[distribution] = posterior
+    clean = small_model(table, random={"client": ["Intercept"]}, groups=("client",))
+    reference = clean.sample(sampler="collapsed", seed=1).posterior["residual_sd"].mean()
+    assert float(slopes["normal"]["residual_sd"].mean()) > 1.5 * float(reference)
+    assert float(slopes["student_t"]["residual_sd"].mean()) < 1.2 * float(reference)
+    assert float(slopes["student_t"]["residual_df"].mean()) < 4.0
+
+
+def test_autocorrelated_residuals_are_not_for_the_readable_model():
+    model = small_model(study(), residual="ar1", time=study()["time"])
+    with pytest.raises(UnfittableModel, match="independent"):
+        build_readable_model(model.design, model.priors)
+
+
+def test_autocorrelation_is_sampled_alike_by_both_samplers():
+    table = study(n_clients=60, sessions=6)
+    model = small_model(table, residual="ar1", time=table["time"])
+    drawn = model.sample(sampler="nutpie", chains=4, draws=500, tune=500, seed=1, cores=2)
+    checking = model.sample(sampler="collapsed", draws=1000, seed=2, cores=2)
+    names = ["autocorrelation", "residual_sd"]
+    check = cross_check(
+        {name: drawn.posterior[name].to_numpy() for name in names},
+        {name: checking.posterior[name].to_numpy() for name in names},
+        ("nutpie", "collapsed"),
+    )
+    assert check["passed"] is True
+
+
+def test_a_sampler_that_draws_something_else_is_found():
+    generator = np.random.default_rng(1)
+    drawn = {"x": generator.normal(size=(4, 1000)), "y": generator.normal(size=(4, 1000))}
+    other = {"x": generator.normal(size=(4, 1000)), "y": 1.3 * generator.normal(size=(4, 1000))}
+    found = cross_check(drawn, other, ("nutpie", "collapsed"))
+    assert found["passed"] is False
+    assert "(y)" in found["text"]
+    assert cross_check(drawn, drawn, ("nutpie", "collapsed"))["value"] == 0.0
+    assert cross_check(drawn, drawn, ("nutpie", "nutpie"))["passed"] is None
+
+
+def test_prior_draws_have_the_priors_moments():
+    prior = small_model(study()).prior(4000, seed=1)
+    p = PRIORS_SMALL
+    half_normal = np.sqrt(2.0 / np.pi)
+    error = 4.5 / np.sqrt(4000)
+    assert float(prior["centred_intercept"].mean()) == pytest.approx(10.0, abs=p.intercept_sd * error)
+    assert float(prior["effect"].sel(predictor="x").mean()) == pytest.approx(-0.4, abs=0.6 * error)
+    assert float(prior["residual_sd"].mean()) == pytest.approx(half_normal * p.residual_sd, rel=error)
+    spread = prior["client_sd"].sel(client_term="x") * small_model(study()).design.effect_scales["client"][1]
+    assert float(spread.mean()) == pytest.approx(half_normal * p.slope_sd, rel=error)
+    # Each correlation of an LKJ matrix has a beta distribution on (-1, 1): variance 1 / (2 eta + q - 1).
+    correlation = prior["client_correlation"].sel(client_term="x", client_term_b="z")
+    assert float(correlation.var()) == pytest.approx(1.0 / (2.0 * p.lkj_eta + 2.0), rel=0.1)
+
+
 def test_raw_coefficients_undo_centring_and_scaling():
-    fixed = pd.DataFrame({"Intercept": 1.0, "x": [1.0, 2.0, 6.0], "z": [0.0, 5.0, 1.0]})
-    model = build_model(pd.Series([1.0, 2.0, 3.0]), fixed, scales={"x": 2.0}, priors=Priors(0, 1, 1, 1, 1, 1))
-    values = {model["centred_intercept"]: 10.0, model["effect"]: np.array([4.0, 3.0])}
-    coefficient = model["coefficient"].eval(values, mode="FAST_COMPILE")
-    spread = fixed["z"].std()
-    assert coefficient[1:] == pytest.approx([2.0, 3.0 / spread])
-    assert coefficient[0] == pytest.approx(10 - 3.0 * 2.0 - 2.0 * 3.0 / spread)
+    table = study()
+    found = small_model(table).design
+    intercept, effect = np.array(10.0), np.array([4.0, 3.0])
+    raw = found.raw_coefficients(intercept, effect)
+    spread = table["x"].std()
+    assert raw[1:] == pytest.approx([4.0 / spread, 3.0 / 0.5])
+    assert raw[0] == pytest.approx(10.0 - 4.0 / spread * table["x"].mean() - 6.0 * table["z"].mean())
+    back = found.working_coefficients(raw)
+    assert back == pytest.approx([10.0 - table["y"].mean(), 4.0, 3.0])
+
+
+def test_default_priors_grow_with_the_range_of_scores():
+    small, large = Priors.of_range(0, 40), Priors.of_range(0, 80)
+    assert (small.intercept_mean, small.effect_sd, small.residual_sd) == (20.0, 2.5, 4.0)
+    assert large.group_sd == 2.0 * small.group_sd
 
 
 def test_agrees_with_restricted_maximum_likelihood(tables):
@@ -115,7 +244,7 @@ def test_agrees_with_restricted_maximum_likelihood(tables):
 def test_a_real_fit_passes_its_checks(tables):
     hybrid = tables.checks[tables.checks["name"].str.startswith("convergence.hybrid_three_level.joint")]
     assert {name.rsplit(".", 1)[1] for name in hybrid["name"]} == {
-        *("r_hat", "ess_bulk", "ess_tail", "divergences", "tree_depth", "energy")
+        *("r_hat", "ess_bulk", "ess_tail", "divergences", "tree_depth", "energy", "cross_check")
     }
     by_name = hybrid.set_index(hybrid["name"].str.rsplit(".", n=1).str[1])
     assert by_name.loc["divergences", "passed"]
@@ -142,8 +271,8 @@ def test_contrasts_are_diagnosed_too(tables):
     assert difference[["r_hat", "ess_bulk", "prob_direction", "prob_rope"]].notna().all().all()
 
 
-def test_a_saved_posterior_holds_no_persons(posteriors):
-    _, paths = posteriors
+def test_a_saved_posterior_holds_no_persons(saved):
+    _, paths = saved
     tree = load_datatree(paths["hybrid"], engine="h5netcdf")
     dimensions = {name for group in tree.children.values() for name in group.sizes}
     assert not {"client", "therapist"} & dimensions
@@ -165,7 +294,7 @@ def test_a_model_that_cannot_be_fitted_is_refused_with_its_reason(tmp_path):
     rows = study_example.early_rows().assign(severity_before=1.0)
     context = study_example.context()
     sampler = SAMPLER.model_copy(update={"engine": "pymc"})
-    tree = bayesian.sample_joint_model(rows, context, "early", PRIORS, sampler, seed=1, cores=1)
+    tree = posteriors.sample_joint_model(rows, context, "early", PRIORS, sampler, seed=1, cores=1)
     tree.to_netcdf(tmp_path / "early.nc")
     found = bayesian.summarise_posteriors(
         {"early": tmp_path / "early.nc"}, {"early": rows}, context, DecisionSettings()
@@ -182,7 +311,7 @@ def test_pymc_s_own_sampler_is_used_when_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(pm, "sample", lambda **settings: asked.append(settings) or sample(**settings))
     sampler = SamplerSettings(engine="pymc", chains=2, draws=40, tune=40)
     rows, context = study_example.early_rows(), study_example.context()
-    tree = bayesian.sample_joint_model(rows, context, "early", PRIORS, sampler, seed=1, cores=1)
+    tree = posteriors.sample_joint_model(rows, context, "early", PRIORS, sampler, seed=1, cores=1)
     # Left to itself PyMC would take nutpie, because it is installed.
     assert [settings["nuts_sampler"] for settings in asked] == ["pymc"]
     tree.to_netcdf(tmp_path / "early.nc")

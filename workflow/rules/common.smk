@@ -151,7 +151,10 @@ BOOTSTRAP_CODE = [f"analyses/{name}.py" for name in ("bootstrap_contrasts", "exp
 DIAGNOSIS_CODE = [
     f"analyses/{name}.py" for name in ("description", "headline", "residual_diagnostics", "second_opinion")
 ]
-BAYESIAN_CODE = ["analyses/bayesian.py", "analyses/model_rows.py", "models/bayesian.py", "design"]
+BAYESIAN_CODE = [
+    *("analyses/posteriors.py", "analyses/model_rows.py", "analyses/multilevel.py"),
+    *("models", "design"),
+]
 
 
 #: Figures of every report, and the code behind them.

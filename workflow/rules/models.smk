@@ -151,7 +151,10 @@ rule summarise_bayesian:
     params:
         settings=section(settings.DecisionSettings),
         code=code_digest(
-            ["analyses/bayesian.py", "analyses/rater_contrast.py", "models/diagnostics.py", "design"]
+            [
+                *("analyses/bayesian.py", "analyses/cross_check.py", "analyses/rater_contrast.py"),
+                *("models/diagnostics.py", "design"),
+            ]
         ),
     script:
         "../scripts/summarise_bayesian.py"

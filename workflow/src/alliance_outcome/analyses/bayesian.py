@@ -1,4 +1,4 @@
-"""The Bayesian models of a study: the joint hybrid and early-alliance models on the rows of the multilevel ones."""
+"""What the joint Bayesian models of a study say: estimates, contrasts, checks and predictive summaries."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from xarray import Dataset, DataTree, open_datatree
+from numpy.typing import NDArray
+from xarray import DataTree, open_datatree
 
 from alliance_outcome.analyses.coefficient_rows import role
 from alliance_outcome.analyses.context import AnalysisContext, sample_fields
+from alliance_outcome.analyses.cross_check import cross_check
 from alliance_outcome.analyses.estimates import estimates_frame, row_key
 from alliance_outcome.analyses.inference import status_fields
-from alliance_outcome.analyses.model_rows import rows_of
-from alliance_outcome.analyses.multilevel import multilevel_model
+from alliance_outcome.analyses.posteriors import (
+    CROSS_ENGINE,
+    ENGINE,
+    FALLBACK,
+    REFUSAL,
+    joint_rows,
+    joint_specification,
+)
 from alliance_outcome.analyses.rater_contrast import posterior_contrasts
 from alliance_outcome.design.levels import level_column, level_sd
 from alliance_outcome.design.specification import ModelSpecification
-from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.diagnostics import convergence_checks, predictive_summary, summarise
-from alliance_outcome.settings import DecisionSettings, PriorSettings, SamplerSettings
+from alliance_outcome.settings import DecisionSettings
 
 #: Columns of a table of checks.
 CHECK_COLUMNS = ["stage", "name", "passed", "value", "limit", "text"]
-#: Attribute of a saved posterior that says why there are no draws.
-REFUSAL = "refusal"
-#: Attribute of a saved posterior that says which sampler drew it.
-ENGINE = "engine"
 
 
 @dataclass(frozen=True)
@@ -39,130 +43,6 @@ class BayesianTables:
     contrasts: pd.DataFrame
     checks: pd.DataFrame
     predictive: pd.DataFrame
-
-
-def joint_specification(context: AnalysisContext, analysis: str) -> ModelSpecification:
-    """Specify the model that a study's posterior is of.
-
-    Parameters
-    ----------
-    context : AnalysisContext
-        Facts of the study.
-    analysis : {'hybrid', 'early'}
-        Which analysis.
-
-    Returns
-    -------
-    ModelSpecification
-        All raters together, with a therapist level if there are therapist ids.
-    """
-    levels = "three_level" if context.has_therapists else "two_level"
-    estimand = "unique" if len(context.raters) > 1 else "total"
-    return ModelSpecification(f"{analysis}_{levels}", context.raters, estimand, context.has_therapists)
-
-
-def joint_rows(rows: pd.DataFrame, context: AnalysisContext, analysis: str) -> pd.DataFrame:
-    """Return the rows of the joint model, as the multilevel fit has them."""
-    covariates = context.hybrid_covariates if analysis == "hybrid" else context.early_covariates
-    return rows_of(
-        joint_specification(context, analysis),
-        rows,
-        outcome="outcome",
-        all_raters=context.raters,
-        trend=context.trend if analysis == "hybrid" else (),
-        covariates=covariates,
-    )
-
-
-def joint_terms(context: AnalysisContext, analysis: str) -> list[str]:
-    """Return the fixed terms of the joint model."""
-    hybrid = analysis == "hybrid"
-    covariates = context.hybrid_covariates if hybrid else context.early_covariates
-    return joint_specification(context, analysis).terms(context.trend if hybrid else (), covariates)
-
-
-def level_scales(rows: pd.DataFrame, specification: ModelSpecification) -> dict[str, float]:
-    """Return the standard deviation of each alliance term at its level."""
-    return {
-        term: level_sd(rows, f"alliance_{rater}", level)
-        for term, (rater, level) in specification.alliance_terms().items()
-    }
-
-
-def sample_joint_model(
-    rows: pd.DataFrame,
-    context: AnalysisContext,
-    analysis: str,
-    priors: PriorSettings,
-    sampler: SamplerSettings,
-    *,
-    seed: int,
-    cores: int,
-) -> DataTree:
-    """Sample the posterior of one joint model.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of the analysis.
-    context : AnalysisContext
-        Facts of the study.
-    analysis : {'hybrid', 'early'}
-        Which analysis.
-    priors : PriorSettings
-        In units of the outcome.
-    sampler : SamplerSettings
-        Chains, draws, warm-up and engine.
-    seed : int
-        Seed of the sampler.
-    cores : int
-        Chains that run at the same time.
-
-    Returns
-    -------
-    DataTree
-        Draws, statistics and predictive samples; without a group but with the attribute ``refusal`` where the model
-        cannot be fitted.
-    """
-    from alliance_outcome.models.bayesian import Priors, build_model, sample_posterior
-
-    specification = joint_specification(context, analysis)
-    complete = joint_rows(rows, context, analysis)
-    if complete.empty:
-        return _refused_tree("no rows have all that the model needs", sampler.engine)
-    terms = joint_terms(context, analysis)
-    fixed = complete[terms]
-    client = None if specification.is_early else complete["client"]
-    therapist = complete["therapist"] if specification.three_level else None
-    try:
-        multilevel_model(specification, complete, "outcome", terms)
-    except UnfittableModel as error:
-        return _refused_tree(str(error), sampler.engine)
-    model = build_model(
-        complete["outcome"],
-        fixed,
-        client=client,
-        therapist=therapist,
-        slopes=specification.slopes,
-        scales=level_scales(complete, specification),
-        priors=Priors(**priors.model_dump()),
-    )
-    posterior = sample_posterior(
-        model,
-        chains=sampler.chains,
-        draws=sampler.draws,
-        tune=sampler.tune,
-        seed=seed,
-        sampler=sampler.engine,
-        cores=cores,
-    )
-    posterior.attrs[ENGINE] = sampler.engine
-    return posterior
-
-
-def _refused_tree(reason: str, engine: str) -> DataTree:
-    """Return a posterior without draws that says why."""
-    return DataTree(Dataset(attrs={REFUSAL: reason, ENGINE: engine}))
 
 
 def summarise_posteriors(
@@ -214,11 +94,13 @@ def _summarise(
     if REFUSAL in tree.attrs:
         return _refusals(specification, base, context, tree.attrs[REFUSAL])
     base |= sample_fields(rows, client_rows=specification.is_early)
-    summaries = {name: summarise(draws) for name, draws in _quantities(tree).items()}
+    quantities = _quantities(tree.posterior)
+    summaries = {name: summarise(draws) for name, draws in quantities.items()}
     estimates = _estimate_rows(summaries, specification, base, context, decision)
     contrasts = _contrast_rows(tree, rows, specification, base, context, decision)
     derived = {f"{row['term']} {row['level']}": row for row in contrasts}
     checks = convergence_checks({**summaries, **derived}, tree)
+    checks.append(_cross_check(tree, rows, specification))
     if any(check["passed"] is False for check in checks):
         estimates, contrasts = _not_established(estimates), _not_established(contrasts)
     unit = rows["therapist" if specification.is_early and context.has_therapists else "client"]
@@ -228,6 +110,34 @@ def _summarise(
         "checks": [_named_check(check, specification) for check in checks],
         "predictive": predictive_summary(tree, unit).assign(model=specification.model),
     }
+
+
+def _cross_check(tree: DataTree, rows: pd.DataFrame, specification: ModelSpecification) -> dict[str, Any]:
+    """Compare both samplers on every quantity and on D at each level."""
+    drawn, checking = (
+        _quantities(group) | _differences(group, rows, specification)
+        for group in (tree.posterior, tree.cross_check)
+    )
+    check = cross_check(drawn, checking, (tree.attrs[ENGINE], tree.attrs[CROSS_ENGINE]))
+    reason = tree.attrs[FALLBACK]
+    return {**check, "text": f"{check['text']}; {reason}"} if reason else check
+
+
+def _differences(
+    posterior: DataTree, rows: pd.DataFrame, specification: ModelSpecification
+) -> dict[str, NDArray[np.float64]]:
+    """Return draws of D at each level, the first two raters against each other."""
+    if len(specification.raters) < 2:
+        return {}
+    found = {}
+    for level in specification.levels:
+        standardised = [
+            posterior["coefficient"].sel(term=level_column(f"alliance_{rater}", level)).to_numpy()
+            * level_sd(rows, f"alliance_{rater}", level)
+            for rater in specification.raters[:2]
+        ]
+        found[f"D {level}"] = standardised[0] - standardised[1]
+    return found
 
 
 def _not_established(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -255,21 +165,24 @@ def _base_row(specification: ModelSpecification, context: AnalysisContext, engin
     }
 
 
-def _quantities(tree: DataTree) -> dict[str, Any]:
+def _quantities(posterior: DataTree) -> dict[str, NDArray[np.float64]]:
     """Name every scalar of a posterior: fixed effects by term, then standard deviations and correlations."""
-    posterior = tree.posterior
     found = {
         str(term): posterior["coefficient"].sel(term=term).to_numpy() for term in posterior["term"].to_numpy()
     }
-    if "client_sd" in posterior:
-        terms = [str(term) for term in posterior["client_term"].to_numpy()]
+    for level in ("client", "therapist"):
+        if f"{level}_sd" not in posterior:
+            continue
+        terms = [str(term) for term in posterior[f"{level}_term"].to_numpy()]
         for position, term in enumerate(terms):
-            found[f"sd(client: {term})"] = posterior["client_sd"].isel(client_term=position).to_numpy()
-            for other in range(position if "client_correlation" in posterior else 0):
-                pair = posterior["client_correlation"].isel(client_term=position, client_term_b=other)
-                found[f"cor(client: {terms[other]}, {term})"] = pair.to_numpy()
-    if "therapist_sd" in posterior:
-        found["sd(therapist: Intercept)"] = posterior["therapist_sd"].to_numpy()
+            found[f"sd({level}: {term})"] = (
+                posterior[f"{level}_sd"].isel({f"{level}_term": position}).to_numpy()
+            )
+            for other in range(position if f"{level}_correlation" in posterior else 0):
+                pair = {f"{level}_term": position, f"{level}_term_b": other}
+                found[f"cor({level}: {terms[other]}, {term})"] = (
+                    posterior[f"{level}_correlation"].isel(pair).to_numpy()
+                )
     found["sd(residual)"] = posterior["residual_sd"].to_numpy()
     return found
 

@@ -64,6 +64,31 @@ class FittedModel:
         )
 
 
+def random_structure(
+    specification: ModelSpecification, rows: pd.DataFrame
+) -> tuple[dict[str, pd.Series], dict[str, list[str]]]:
+    """Return the groups of rows, outermost first, and which coefficients vary between them.
+
+    Parameters
+    ----------
+    specification : ModelSpecification
+        The model.
+    rows : DataFrame
+        Its rows.
+
+    Returns
+    -------
+    groups : dict of level to Series
+    random : dict of level to list of str
+    """
+    groups = {"client": rows["client"]}
+    random = {"client": [INTERCEPT, *specification.slopes]}
+    if specification.three_level:
+        groups = {"therapist": rows["therapist"], **groups}
+        random = {"therapist": [INTERCEPT], **random}
+    return groups, random
+
+
 def multilevel_model(
     specification: ModelSpecification,
     rows: pd.DataFrame,
@@ -99,11 +124,7 @@ def multilevel_model(
     UnfittableModel
         If the rows cannot support it.
     """
-    groups = {"client": rows["client"]}
-    random = {"client": [INTERCEPT, *specification.slopes]}
-    if specification.three_level:
-        groups = {"therapist": rows["therapist"], **groups}
-        random = {"therapist": [INTERCEPT], **random}
+    groups, random = random_structure(specification, rows)
     lagged = LAGGED_OUTCOME if specification.has_lagged_outcome else None
     return MultilevelModel(
         rows[outcome],

@@ -1,293 +1,331 @@
-"""The multilevel model as a Bayesian one, in PyMC: readable, non-centred, priors in units of the outcome.
+"""Bayesian multilevel models: one posterior, two samplers.
 
-    y = X β + (u₀ + Σ_k u_k z_k)_client + v_therapist + e,   u ~ N(0, Σ),   v ~ N(0, τ²),   e ~ N(0, σ²)
+    model = BayesianMultilevelModel(
+        data["severity"], data[["Intercept", "alliance"]],
+        groups={"therapist": data["therapist"], "client": data["client"]},
+        random={"client": ["Intercept", "alliance"], "therapist": ["Intercept"]},
+        priors=Priors.of_range(0, 40),
+    )
+    tree = model.sample(seed=1)
 
-Client intercept and slopes are correlated (LKJ prior; Lewandowski, Kurowicka & Joe 2009, 10.1016/j.jmva.2009.04.008).
-Random effects are sampled non-centred, as standard normals that are scaled afterwards. Predictors are centred and
-divided by a standard deviation of their own level, so that one prior fits them all; ``coefficient`` holds the fixed
-effects in raw units again.
+NUTS (nutpie, or PyMC's own) samples the PyMC model with random effects integrated out. The collapsed sampler integrates
+the fixed effects out too and samples what is left by independence Metropolis. The two share only the compiled
+likelihood, so that their agreement checks sampling and priors.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import nutpie
 import pandas as pd
 import pymc as pm
-import pytensor.tensor as pt
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from xarray import Dataset, DataTree
+
+from alliance_outcome.models.bayesian_priors import (
+    PARTIAL_CORRELATION,
+    STANDARDISED_SD,
+    Priors,
+    coordinates,
+)
+from alliance_outcome.models.collapsed_posterior import CollapsedPosterior
+from alliance_outcome.models.collapsed_sampler import (
+    CollapsedDraws,
+    CollapsedSamplerFailed,
+    sample_collapsed,
+)
+from alliance_outcome.models.marginal_likelihood import MarginalData
+from alliance_outcome.models.marginal_model import build_marginal_model, quiet_about_blas
+from alliance_outcome.models.posterior_draws import ParameterDraws, replicated_outcomes
+from alliance_outcome.models.readable_model import STANDARDISED
+from alliance_outcome.models.standardised_design import StandardisedDesign
+
+Sampler = Literal["nutpie", "pymc", "collapsed"]
 
 #: Draws of the prior, and of the prior and posterior predictive distributions, that are kept for checks.
 PREDICTIVE_DRAWS = 500
-#: Acceptance that NUTS adapts its step size to: small steps, because a variance near zero makes a narrow funnel.
-TARGET_ACCEPT = 0.95
-#: Standardised random effects: sampled, but of no use to anybody afterwards.
-NUISANCE = ("client_standardised", "therapist_standardised")
+#: Acceptance that NUTS adapts its step size to.
+TARGET_ACCEPT = 0.9
+#: Endings of the names of variables that no later stage reads.
+INTERNAL = (STANDARDISED, STANDARDISED_SD, PARTIAL_CORRELATION)
+#: Attributes of a posterior: which sampler drew it, and why another one than was asked for.
+SAMPLER, FALLBACK = "sampler", "fallback"
 
 
-@dataclass(frozen=True)
-class Priors:
-    """Weakly informative priors in units of the outcome.
-
-    Parameters
-    ----------
-    intercept_mean, intercept_sd : float
-        Normal prior of the expected outcome at average predictors.
-    effect_sd : float
-        Standard deviation of the normal(0, ·) prior of the effect of one standard deviation of a predictor.
-    group_sd : float
-        Scale of the half-normal priors of the client and therapist intercept standard deviations.
-    slope_sd : float
-        Scale of the half-normal prior of the standard deviation over clients of the effect of one standard deviation.
-    residual_sd : float
-        Scale of the half-normal prior of the residual standard deviation.
-    lkj_eta : float
-        Shape of the LKJ prior; 1 is uniform over correlation matrices, larger values favour small correlations.
-    """
-
-    intercept_mean: float
-    intercept_sd: float
-    effect_sd: float
-    group_sd: float
-    slope_sd: float
-    residual_sd: float
-    lkj_eta: float = 2.0
-
-
-def build_model(
-    outcome: pd.Series,
-    fixed: pd.DataFrame,
-    *,
-    client: ArrayLike | None = None,
-    therapist: ArrayLike | None = None,
-    slopes: Sequence[str] = (),
-    scales: Mapping[str, float],
-    priors: Priors,
-) -> pm.Model:
-    """Declare the model.
+class BayesianMultilevelModel:
+    """A Bayesian multilevel model.
 
     Parameters
     ----------
-    outcome : Series, shape (rows,)
-        The outcome.
-    fixed : DataFrame, shape (rows, terms)
+    outcome : array_like or Series, shape (n_rows,)
+    fixed : DataFrame, shape (n_rows, n_terms)
         Fixed-effect columns, ``Intercept`` (ones) first.
-    client, therapist : array_like of labels, shape (rows,), optional
-        Clients nested in therapists; either may be left out (no client level with one row per client).
-    slopes : sequence of str
-        Columns of `fixed` with a random slope over clients.
-    scales : mapping
-        Standard deviation by which each column is divided; columns that are not named are divided by their own.
+    groups : mapping of level to labels, shape (n_rows,)
+        Outermost level first; one or two.
+    random : mapping of level to names of fixed-effect columns
+        What varies between the units of a level; several effects of a level are correlated.
     priors : Priors
         In units of the outcome.
+    scales : mapping, optional
+        Standard deviation by which each column is divided; columns that are not named are divided by their own.
+    residual : {'independent', 'ar1'}
+    time : array_like or Series, shape (n_rows,), optional
+        Times, which AR(1) residuals need.
 
-    Returns
-    -------
-    Model
-        With ``coefficient`` (dims ``term``, raw units), ``client_sd`` and ``client_correlation`` (dims
-        ``client_term``; standard deviations in raw units), ``therapist_sd`` and ``residual_sd``.
+    Raises
+    ------
+    UnfittableModel
+        If the data cannot support the model.
     """
-    data = model_data(outcome, fixed, slopes=slopes, scales=scales)
-    client_terms = ["Intercept", *slopes]
-    coords = {
-        "term": list(fixed.columns),
-        "predictor": list(fixed.columns[1:]),
-        "client_term": client_terms,
-        "client_term_b": client_terms,
-    }
-    with _quiet_about_blas(), pm.Model(coords=coords) as model:
-        values = {name: pm.Data(name, array) for name, array in data.items()}
-        intercept = pm.Normal("centred_intercept", priors.intercept_mean, priors.intercept_sd)
-        effect = pm.Normal("effect", 0.0, priors.effect_sd, dims="predictor")
-        expected = intercept + pt.dot(values["predictors"], effect)
-        if client is not None:
-            expected += _client_effects(client, len(slopes), values, priors)
-        if therapist is not None:
-            expected += _therapist_effects(therapist, priors)
-        residual_sd = pm.HalfNormal("residual_sd", priors.residual_sd)
-        pm.Normal("outcome", expected, residual_sd, observed=values["observed_outcome"])
-        raw = effect / values["scales"]
-        raw_intercept = intercept - pt.dot(values["centres"], raw)
-        pm.Deterministic("coefficient", pt.concatenate([raw_intercept[None], raw]), dims="term")
-    return model
 
+    def __init__(
+        self,
+        outcome: ArrayLike | pd.Series,
+        fixed: pd.DataFrame,
+        *,
+        groups: Mapping[str, Any],
+        random: Mapping[str, Sequence[str]],
+        priors: Priors,
+        scales: Mapping[str, float] | None = None,
+        residual: Literal["independent", "ar1"] = "independent",
+        time: ArrayLike | pd.Series | None = None,
+    ) -> None:
+        self.design = StandardisedDesign.of(
+            outcome, fixed, groups=groups, random=random, scales=scales or {}, residual=residual, time=time
+        )
+        self.priors = priors
 
-def model_data(
-    outcome: pd.Series, fixed: pd.DataFrame, *, slopes: Sequence[str], scales: Mapping[str, float]
-) -> dict[str, NDArray[np.float64]]:
-    """Centre and scale what the model is fitted to; a compiled model takes the same arrays of another study.
+    @cached_property
+    def data(self) -> MarginalData:
+        """The Gram matrices of the rows."""
+        return MarginalData.of(self.design.rows)
 
-    Parameters
-    ----------
-    outcome, fixed, slopes, scales
-        As in :func:`build_model`.
+    @cached_property
+    def pymc(self) -> pm.Model:
+        """The model in PyMC, random effects integrated out."""
+        return build_marginal_model(self.design, self.priors, self.data)
 
-    Returns
-    -------
-    dict
-        ``observed_outcome``; the standardised ``predictors`` (rows by predictors) with their ``centres`` and
-        ``scales``; the ``slope_predictors`` with their ``slope_scales``, scaled but not centred: a random slope is a
-        deviation around the client's own mean, which within-client columns have at zero already.
-    """
-    predictors = fixed.iloc[:, 1:]
-    centre = predictors.mean()
-    scale = pd.Series({name: scales.get(name, predictors[name].std()) for name in predictors})
-    return {
-        "observed_outcome": np.asarray(outcome, dtype=float),
-        "predictors": ((predictors - centre) / scale).to_numpy(),
-        "slope_predictors": (fixed[list(slopes)] / scale[list(slopes)]).to_numpy(),
-        "slope_scales": scale[list(slopes)].to_numpy(dtype=float),
-        "centres": centre.to_numpy(),
-        "scales": scale.to_numpy(dtype=float),
-    }
+    @cached_property
+    def compiled(self) -> Any:
+        """The model compiled for nutpie."""
+        return compiled_for_nutpie(self.pymc)
 
+    def sample(
+        self,
+        *,
+        sampler: Sampler = "nutpie",
+        chains: int = 4,
+        draws: int = 1000,
+        tune: int = 1000,
+        seed: int,
+        cores: int = 1,
+    ) -> DataTree:
+        """Sample the posterior.
 
-def _client_effects(
-    client: ArrayLike, n_slopes: int, values: Mapping[str, pt.TensorVariable], priors: Priors
-) -> pt.TensorVariable:
-    """Add client intercepts and slopes to the model in context, and return their part of every row."""
-    codes, labels = pd.factorize(np.asarray(client))
-    standardised = pm.Normal("client_standardised", 0.0, 1.0, shape=(n_slopes + 1, len(labels)))
-    if n_slopes == 0:
-        sd = pm.HalfNormal("client_intercept_sd", priors.group_sd)
-        pm.Deterministic("client_sd", sd[None], dims="client_term")
-        return (sd * standardised[0])[codes]
-    sds = pm.HalfNormal.dist(np.array([priors.group_sd] + [priors.slope_sd] * n_slopes), shape=n_slopes + 1)
-    cholesky, correlation, spread = pm.LKJCholeskyCov(
-        "client_cholesky", eta=priors.lkj_eta, n=n_slopes + 1, sd_dist=sds, store_in_trace=False
-    )
-    raw_spread = pt.concatenate([spread[:1], spread[1:] / values["slope_scales"]])
-    pm.Deterministic("client_sd", raw_spread, dims="client_term")
-    pm.Deterministic("client_correlation", correlation, dims=("client_term", "client_term_b"))
-    effects = pt.dot(cholesky, standardised)
-    part = effects[0][codes]
-    for position in range(n_slopes):
-        part += effects[position + 1][codes] * values["slope_predictors"][:, position]
-    return part
+        Parameters
+        ----------
+        sampler : {'nutpie', 'pymc', 'collapsed'}
+            Implementation of NUTS, or the collapsed sampler.
+        chains, draws, tune : int
+            Chains, draws kept per chain, and warm-up draws per chain (the collapsed sampler has none).
+        seed : int
+        cores : int
+            Chains, or calls of compiled code, that run at the same time.
 
+        Returns
+        -------
+        DataTree
+            Groups ``posterior`` and ``sample_stats``. The attribute ``sampler`` names the sampler; where the collapsed
+            one does not cover the posterior nutpie takes over, and the attribute ``fallback`` says why.
 
-def _therapist_effects(therapist: ArrayLike, priors: Priors) -> pt.TensorVariable:
-    """Add therapist intercepts to the model in context, and return their part of every row."""
-    codes, labels = pd.factorize(np.asarray(therapist))
-    sd = pm.HalfNormal("therapist_sd", priors.group_sd)
-    standardised = pm.Normal("therapist_standardised", 0.0, 1.0, shape=len(labels))
-    return (sd * standardised)[codes]
-
-
-def sample_posterior(
-    model: pm.Model,
-    *,
-    chains: int,
-    draws: int,
-    tune: int,
-    seed: int,
-    sampler: Literal["nutpie", "pymc"] = "nutpie",
-    cores: int = 1,
-) -> DataTree:
-    """Sample prior, posterior and their predictive distributions.
-
-    Parameters
-    ----------
-    model : Model
-        From :func:`build_model`.
-    chains, draws, tune : int
-        Chains, draws kept per chain, and warm-up draws per chain.
-    seed : int
-        Seed of every random step here.
-    sampler : {'nutpie', 'pymc'}
-        NUTS implementation.
-    cores : int
-        Chains that run at the same time.
-
-    Returns
-    -------
-    DataTree
-        Groups ``posterior``, ``sample_stats``, ``observed_data``, ``prior``, ``prior_predictive`` and
-        ``posterior_predictive`` (:data:`PREDICTIVE_DRAWS` draws each of the last three).
-
-    Notes
-    -----
-    The same seed gives the same draws only for the same compiled code: compare runs within Monte Carlo error.
-    """
-    sampler_seed, prior_seed, predictive_seed = (
-        int(each) for each in np.random.SeedSequence(seed).generate_state(3)
-    )
-    settings = {"chains": chains, "draws": draws, "tune": tune, "cores": cores}
-    with _quiet_about_blas():
-        if sampler == "nutpie":
-            compiled = nutpie.compile_pymc_model(model)
-            tree = nutpie.sample(
-                compiled,
-                **settings,
-                seed=sampler_seed,
-                target_accept=TARGET_ACCEPT,
-                progress_bar=False,
-                save_warmup=False,
-            )
-        else:
-            with model:
-                tree = pm.sample(
-                    **settings,
-                    random_seed=sampler_seed,
-                    # Without a name PyMC takes nutpie wherever it is installed.
-                    nuts_sampler="pymc",
-                    target_accept=TARGET_ACCEPT,
-                    progressbar=False,
-                    compute_convergence_checks=False,
+        Notes
+        -----
+        The same seed gives the same draws of NUTS only for the same compiled code: compare runs within Monte Carlo
+        error.
+        """
+        if sampler == "collapsed":
+            try:
+                return self._collapsed(chains, draws, seed, cores)
+            except CollapsedSamplerFailed as failure:
+                tree = self.sample(
+                    sampler="nutpie", chains=chains, draws=draws, tune=tune, seed=seed, cores=cores
                 )
-    thinned = tree.posterior.dataset.isel(draw=_thinned(chains, draws))
-    # Predictive draws are few: the interpreter is faster than compiling them.
-    compile_kwargs = {"mode": "FAST_COMPILE"}
-    with _quiet_about_blas(), model:
-        prior = pm.sample_prior_predictive(
-            PREDICTIVE_DRAWS, random_seed=prior_seed, compile_kwargs=compile_kwargs
+                tree.attrs[FALLBACK] = str(failure)
+                return tree
+        if sampler == "nutpie":
+            return sample_with_nutpie(
+                self.compiled, chains=chains, draws=draws, tune=tune, seed=seed, cores=cores
+            )
+        return sample_with_pymc(self.pymc, chains=chains, draws=draws, tune=tune, seed=seed, cores=cores)
+
+    def _collapsed(self, chains: int, draws: int, seed: int, cores: int) -> DataTree:
+        posterior = CollapsedPosterior(self.design, self.priors, self.data)
+        found = sample_collapsed(posterior, chains=chains, draws=draws, seed=seed, threads=cores)
+        tree = DataTree.from_dict(
+            {
+                "posterior": _named(found, posterior),
+                "sample_stats": Dataset({"lp": (("chain", "draw"), found.log_density)}),
+            }
         )
-        predictive = pm.sample_posterior_predictive(
-            thinned, random_seed=predictive_seed, progressbar=False, compile_kwargs=compile_kwargs
-        )
-    return _kept(tree, prior, predictive)
-
-
-def _thinned(chains: int, draws: int) -> slice:
-    """Choose draws for the posterior predictive distribution, evenly over every chain."""
-    step = max(1, -(-chains * draws // PREDICTIVE_DRAWS))
-    return slice(None, None, step)
-
-
-def _kept(tree: DataTree, prior: DataTree, predictive: DataTree) -> DataTree:
-    """Keep what later stages read; clients' and therapists' own effects are left out."""
-
-    def without_nuisance(group: DataTree) -> Dataset:
-        dataset = group.dataset
-        internal = [
-            name
-            for name in dataset.data_vars
-            if name in NUISANCE or "__" in name or name == "client_cholesky"
-        ]
-        return dataset.drop_vars(internal)
-
-    return DataTree.from_dict(
-        {
-            "posterior": without_nuisance(tree.posterior),
-            "sample_stats": tree.sample_stats.dataset,
-            "observed_data": prior.observed_data.dataset,
-            "prior": without_nuisance(prior.prior),
-            "prior_predictive": prior.prior_predictive.dataset,
-            "posterior_predictive": predictive.posterior_predictive.dataset,
+        tree.attrs |= {
+            SAMPLER: "collapsed",
+            "pareto_k": found.pareto_k,
+            "acceptance": float(found.acceptance.mean()),
         }
+        return tree
+
+    def parameters(self, posterior: Dataset) -> ParameterDraws:
+        """Return draws as compiled code takes them."""
+        return ParameterDraws.of(posterior, self.design)
+
+    def prior(self, draws: int, seed: int) -> Dataset:
+        """Draw the parameters from their prior.
+
+        Parameters
+        ----------
+        draws, seed : int
+
+        Returns
+        -------
+        Dataset
+            Variables and dimensions of a posterior with one chain.
+        """
+        wanted = [each for each in self.pymc.unobserved_RVs if not each.name.endswith(INTERNAL)]
+        with quiet_about_blas():
+            # Draws are few: the interpreter is faster than compiling them.
+            values = pm.draw(wanted, draws=draws, random_seed=seed, mode="FAST_COMPILE")
+        dims = self.pymc.named_vars_to_dims
+        found = {
+            each.name: (("chain", "draw", *dims.get(each.name, ())), np.asarray(value)[None])
+            for each, value in zip(wanted, values, strict=True)
+        }
+        return Dataset(found, coords=coordinates(self.design))
+
+    def predictive(self, posterior: Dataset, *, seed: int, prior: bool = False) -> Dataset:
+        """Simulate outcomes from draws of the parameters, evenly taken from every chain.
+
+        Parameters
+        ----------
+        posterior : Dataset
+            Draws of the parameters, of the prior too.
+        seed : int
+        prior : bool
+            Whether the draws are of the prior: random effects then are those of new units.
+
+        Returns
+        -------
+        Dataset
+            ``outcome``, dimensions chain, draw and row: at most :data:`PREDICTIVE_DRAWS` draws, rows as passed.
+        """
+        step = max(1, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // PREDICTIVE_DRAWS))
+        thinned = posterior.isel(draw=slice(None, None, step))
+        outcomes = replicated_outcomes(
+            self.parameters(thinned), self.design, self.data, seed, new_effects=prior
+        )
+        shape = (thinned.sizes["chain"], thinned.sizes["draw"], -1)
+        return Dataset({"outcome": (("chain", "draw", "row"), outcomes.reshape(shape))})
+
+
+def compiled_for_nutpie(model: pm.Model) -> Any:
+    """Compile a PyMC model for nutpie.
+
+    Only what is read later is computed for every draw.
+    """
+    with quiet_about_blas():
+        return nutpie.compile_pymc_model(model, var_names=_kept_names(model))
+
+
+def _kept_names(model: pm.Model) -> list[str]:
+    """Name what later stages read: not clients' and therapists' own effects, nor how a prior is parametrised."""
+    names = [each.name for each in model.unobserved_value_vars if each.name in model.named_vars]
+    return [
+        name for name in names if not name.endswith((STANDARDISED, "__", "_cholesky", "_standardised_sd"))
+    ]
+
+
+def sample_with_nutpie(
+    compiled: Any, *, chains: int, draws: int, tune: int, seed: int, cores: int
+) -> DataTree:
+    """Sample a compiled model; see :meth:`BayesianMultilevelModel.sample`."""
+    tree = nutpie.sample(
+        compiled,
+        chains=chains,
+        draws=draws,
+        tune=tune,
+        cores=cores,
+        seed=seed,
+        target_accept=TARGET_ACCEPT,
+        progress_bar=False,
+        save_warmup=False,
     )
+    return _tree(tree, "nutpie")
 
 
-@contextmanager
-def _quiet_about_blas() -> Iterator[None]:
-    """Silence one warning: PyTensor is slow without a BLAS for C code, but the code here is compiled by Numba."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS installation")
-        yield
+def sample_with_pymc(
+    model: pm.Model, *, chains: int, draws: int, tune: int, seed: int, cores: int
+) -> DataTree:
+    """Sample a PyMC model with PyMC's own NUTS; see :meth:`BayesianMultilevelModel.sample`."""
+    with quiet_about_blas(), model:
+        tree = pm.sample(
+            chains=chains,
+            draws=draws,
+            tune=tune,
+            cores=cores,
+            random_seed=seed,
+            var_names=_kept_names(model),
+            # Without a name PyMC takes nutpie wherever it is installed.
+            nuts_sampler="pymc",
+            target_accept=TARGET_ACCEPT,
+            progressbar=False,
+            compute_convergence_checks=False,
+        )
+    return _tree(tree, "pymc")
+
+
+def _tree(tree: DataTree, sampler: str) -> DataTree:
+    found = DataTree.from_dict(
+        {"posterior": tree.posterior.dataset, "sample_stats": tree.sample_stats.dataset}
+    )
+    found.attrs[SAMPLER] = sampler
+    return found
+
+
+def _named(found: CollapsedDraws, posterior: CollapsedPosterior) -> Dataset:
+    """Give draws of the collapsed sampler the names and units of the PyMC model's."""
+    design = posterior.design
+    chains, draws, k = found.values.shape
+    values = found.values.reshape(-1, k)
+    coefficients = found.coefficients
+    intercept, effect = coefficients[..., 0] + design.outcome_mean, coefficients[..., 1:]
+    both = ("chain", "draw")
+    variables: dict[str, Any] = {
+        "centred_intercept": (both, intercept),
+        "effect": ((*both, "predictor"), effect),
+        "coefficient": ((*both, "term"), design.raw_coefficients(intercept, effect)),
+        "residual_sd": (both, posterior.residual_sd(values).reshape(chains, draws)),
+    }
+    if design.residual != "independent":
+        variables["autocorrelation"] = (both, posterior.autocorrelation(values).reshape(chains, draws))
+    for effects, factor in zip((design.unit, design.cluster), posterior.factors(values), strict=True):
+        if effects is None:
+            continue
+        term = f"{effects.level}_term"
+        covariance = factor @ np.swapaxes(factor, 1, 2)
+        sds = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+        shape = (chains, draws, len(effects))
+        variables[f"{effects.level}_sd"] = (
+            (*both, term),
+            (sds / design.effect_scales[effects.level]).reshape(shape),
+        )
+        if effects.correlated and len(effects) > 1:
+            correlation = covariance / (sds[:, :, None] * sds[:, None, :])
+            variables[f"{effects.level}_correlation"] = (
+                (*both, term, f"{term}_b"),
+                correlation.reshape(*shape, len(effects)),
+            )
+    coords = {"chain": np.arange(chains), "draw": np.arange(draws), **coordinates(design)}
+    return Dataset(variables, coords=coords)

@@ -21,6 +21,8 @@ MAX_R_HAT = 1.01
 MIN_ESS = 400.0
 #: Energy fraction below which momentum resampling explores badly (Betancourt 2016, arXiv:1604.00695).
 MIN_BFMI = 0.3
+#: Pareto shape from which importance ratios cannot be trusted (Vehtari et al. 2024, arXiv:1507.02646).
+MAX_PARETO_K = 0.7
 
 
 def summarise(draws: ArrayLike, ci_level: float = 0.95) -> dict[str, float]:
@@ -87,6 +89,9 @@ def convergence_checks(
     if tree is None:
         return found
     statistics = tree.sample_stats.to_dataset()
+    if "diverging" not in statistics:
+        found.append(_coverage(float(tree.attrs["pareto_k"])))
+        return found
     found.append(_none_of(statistics["diverging"], "divergences", "divergent transitions"))
     # nutpie and PyMC name the same statistic differently.
     cut_short = [name for name in ("maxdepth_reached", "reached_max_treedepth") if name in statistics]
@@ -94,6 +99,18 @@ def convergence_checks(
     found += [_none_of(statistics[name], "tree_depth", words) for name in cut_short]
     found.append(_energy(statistics["energy"].to_numpy()))
     return found
+
+
+def _coverage(pareto_k: float) -> dict[str, Any]:
+    """Check that the proposals of the collapsed sampler cover the posterior."""
+    text = f"Pareto shape of the largest importance ratios {pareto_k:.2f}, less than {MAX_PARETO_K:g} wanted"
+    return {
+        "name": "pareto_k",
+        "passed": pareto_k < MAX_PARETO_K,
+        "value": pareto_k,
+        "limit": MAX_PARETO_K,
+        "text": text,
+    }
 
 
 def _none_of(happened: DataArray, name: str, words: str) -> dict[str, Any]:
