@@ -11,8 +11,8 @@ parameters, and predictors that do not depend on earlier outcomes. So:
 
 The two differ where a variance is estimated as zero or a covariance matrix as singular. Kenward and Roger's method
 keeps the effect, as R's pbkrtest does: an estimate of zero is not knowledge that the variance is zero. In simulated
-studies whose variance is above zero and estimated as zero, 95 % intervals of the level concerned then hold the truth
-about as often as they say, and clearly less often with the effect taken out
+studies whose variance is above zero and estimated as zero, 95 % intervals of the level concerned hold the truth more
+often that way than with the effect taken out, which they then do too seldom
 (:mod:`alliance_outcome.analyses.coverage` counts it). Satterthwaite's method takes it out, because it needs second
 derivatives of the likelihood at a maximum inside the parameter space.
 """
