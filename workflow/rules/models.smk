@@ -144,6 +144,8 @@ rule summarise_bayesian:
         contrasts="results/{study}/tables/contrasts_bayesian.csv",
         checks="results/{study}/tables/checks_bayesian.csv",
         predictive="results/{study}/tables/predictive.csv",
+        sensitivity="results/{study}/tables/prior_sensitivity.csv",
+        checklist="results/{study}/tables/reporting_checklist.csv",
     log:
         "results/{study}/logs/summarise_bayesian.log",
     benchmark:
@@ -152,7 +154,8 @@ rule summarise_bayesian:
         settings=section(settings.DecisionSettings),
         code=code_digest(
             [
-                *("analyses/bayesian.py", "analyses/cross_check.py", "analyses/rater_contrast.py"),
+                *("analyses/bayesian.py", "analyses/cross_check.py", "analyses/prior_sensitivity.py"),
+                *("analyses/reporting_checklist.py", "analyses/rater_contrast.py"),
                 *("models/diagnostics.py", "design"),
             ]
         ),

@@ -9,8 +9,8 @@ from alliance_outcome.errors import rule_log
 
 def main(snakemake, say) -> None:
     """Sample and save one posterior."""
-    from alliance_outcome.analyses.bayesian import sample_joint_model
     from alliance_outcome.analyses.context import AnalysisContext
+    from alliance_outcome.analyses.posteriors import sample_joint_model
     from alliance_outcome.data.check_report import require_sound
     from alliance_outcome.settings import BayesianSettings, SamplerSettings, section
 

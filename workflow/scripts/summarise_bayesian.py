@@ -24,7 +24,7 @@ def main(snakemake) -> None:
     )
     write_estimates(tables.estimates, Path(snakemake.output.estimates))
     write_estimates(tables.contrasts, Path(snakemake.output.contrasts))
-    for name in ("checks", "predictive"):
+    for name in ("checks", "predictive", "sensitivity", "checklist"):
         getattr(tables, name).to_csv(
             snakemake.output[name], index=False, float_format="%.17g", lineterminator="\n"
         )

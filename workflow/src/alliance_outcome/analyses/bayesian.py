@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,17 @@ from alliance_outcome.analyses.posteriors import (
     joint_rows,
     joint_specification,
 )
+from alliance_outcome.analyses.prior_sensitivity import (
+    SENSITIVITY_COLUMNS,
+    prior_sensitivity,
+    sensitivity_check,
+)
 from alliance_outcome.analyses.rater_contrast import posterior_contrasts
+from alliance_outcome.analyses.reporting_checklist import CHECKLIST_COLUMNS, reporting_checklist
 from alliance_outcome.design.levels import level_column, level_sd
 from alliance_outcome.design.specification import ModelSpecification
 from alliance_outcome.models.diagnostics import convergence_checks, predictive_summary, summarise
+from alliance_outcome.models.explained_variance import TOTAL
 from alliance_outcome.settings import DecisionSettings
 
 #: Columns of a table of checks.
@@ -37,12 +44,14 @@ CHECK_COLUMNS = ["stage", "name", "passed", "value", "limit", "text"]
 
 @dataclass(frozen=True)
 class BayesianTables:
-    """Estimates, contrasts, checks and predictive summaries of both posteriors."""
+    """Estimates, contrasts, checks, predictive summaries, prior sensitivity and reporting guidelines of posteriors."""
 
     estimates: pd.DataFrame
     contrasts: pd.DataFrame
     checks: pd.DataFrame
     predictive: pd.DataFrame
+    sensitivity: pd.DataFrame
+    checklist: pd.DataFrame
 
 
 def summarise_posteriors(
@@ -82,7 +91,15 @@ def summarise_posteriors(
         contrasts=estimates_frame(row for table in tables for row in table["contrasts"]),
         checks=pd.DataFrame([row for table in tables for row in table["checks"]], columns=CHECK_COLUMNS),
         predictive=pd.concat([table["predictive"] for table in tables], ignore_index=True),
+        sensitivity=_stacked([table["sensitivity"] for table in tables], SENSITIVITY_COLUMNS),
+        checklist=_stacked([table["checklist"] for table in tables], CHECKLIST_COLUMNS),
     )
+
+
+def _stacked(tables: list[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Stack tables, some of which may be empty."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
 
 
 def _summarise(
@@ -94,21 +111,34 @@ def _summarise(
     if REFUSAL in tree.attrs:
         return _refusals(specification, base, context, tree.attrs[REFUSAL])
     base |= sample_fields(rows, client_rows=specification.is_early)
-    quantities = _quantities(tree.posterior)
+    quantities = _quantities(tree.posterior) | _explained(tree.r_squared)
     summaries = {name: summarise(draws) for name, draws in quantities.items()}
-    estimates = _estimate_rows(summaries, specification, base, context, decision)
+    shares = _levels_of_shares(tree.r_squared, specification)
+    estimates = _estimate_rows(summaries, shares, specification, base, context, decision)
     contrasts = _contrast_rows(tree, rows, specification, base, context, decision)
     derived = {f"{row['term']} {row['level']}": row for row in contrasts}
     checks = convergence_checks({**summaries, **derived}, tree)
     checks.append(_cross_check(tree, rows, specification))
+    sensitivity = prior_sensitivity(
+        _quantities(tree.posterior) | _differences(tree.posterior, rows, specification),
+        tree,
+        specification.model,
+    )
     if any(check["passed"] is False for check in checks):
         estimates, contrasts = _not_established(estimates), _not_established(contrasts)
     unit = rows["therapist" if specification.is_early and context.has_therapists else "client"]
+    predictive = predictive_summary(tree, unit).assign(model=specification.model)
+    named = [_named_check(check, specification) for check in checks]
+    # Depending on a prior is no failure of sampling: it does not gate the answer.
+    told = {"stage": "bayesian", **sensitivity_check(sensitivity)}
+    told |= {"name": f"{told['name']}.{specification.name}", "text": f"{specification.name}: {told['text']}"}
     return {
         "estimates": estimates,
         "contrasts": contrasts,
-        "checks": [_named_check(check, specification) for check in checks],
-        "predictive": predictive_summary(tree, unit).assign(model=specification.model),
+        "checks": [*named, told],
+        "predictive": predictive,
+        "sensitivity": sensitivity,
+        "checklist": reporting_checklist(specification.model, checks, predictive, sensitivity, decision.rope),
     }
 
 
@@ -187,19 +217,42 @@ def _quantities(posterior: DataTree) -> dict[str, NDArray[np.float64]]:
     return found
 
 
+def _explained(r_squared: DataTree) -> dict[str, NDArray[np.float64]]:
+    """Name the R² measures of a posterior as those of the multilevel models are."""
+    values = r_squared["r_squared"]
+    return {
+        str(measure).lower(): values.sel(measure=measure).to_numpy()
+        for measure in r_squared["measure"].to_numpy()
+    }
+
+
+def _levels_of_shares(r_squared: DataTree, specification: ModelSpecification) -> dict[str, str]:
+    """Return the study's level of each R² measure that is of one level's variance."""
+    measures = [str(each).lower() for each in r_squared["measure"].to_numpy()]
+    levels = [str(each) for each in r_squared["measure_level"].to_numpy()]
+    # The innermost comes first, as in the specification.
+    ordered = list(dict.fromkeys(level for level in levels if level != TOTAL))
+    return {
+        measure: specification.levels[ordered.index(level)]
+        for measure, level in zip(measures, levels, strict=True)
+        if level != TOTAL
+    }
+
+
 def _estimate_rows(
     summaries: Mapping[str, Mapping[str, float]],
+    shares: Mapping[str, str],
     specification: ModelSpecification,
     base: dict[str, Any],
     context: AnalysisContext,
     decision: DecisionSettings,
 ) -> list[dict[str, Any]]:
-    """Return one row per quantity of the posterior."""
+    """Return one row per quantity of the posterior; `shares` has the levels of those that are shares of one."""
     alliance = specification.alliance_terms()
     rows = []
     for term, summary in summaries.items():
-        rater, level = alliance.get(term, (None, None))
-        is_spread = term.startswith(("sd(", "cor("))
+        rater, level = alliance.get(term, (None, shares.get(term)))
+        is_share, is_spread = term.startswith("r2_"), term.startswith(("sd(", "cor(", "r2_"))
         rows.append(
             {
                 **base,
@@ -210,13 +263,20 @@ def _estimate_rows(
                 "rater": rater,
                 "level": level,
                 "term": term,
-                "unit": f"{context.unit}, standard deviation or correlation"
-                if is_spread
-                else f"{context.unit} per unit of the term",
+                "unit": _unit(context, is_share=is_share, is_spread=is_spread),
                 "prob_direction": None if is_spread else summary["prob_direction"],
             }
         )
     return rows
+
+
+def _unit(context: AnalysisContext, *, is_share: bool, is_spread: bool) -> str:
+    """Say what a quantity is measured in."""
+    if is_share:
+        return "share of the outcome's variance, in all or at a level"
+    if is_spread:
+        return f"{context.unit}, standard deviation or correlation"
+    return f"{context.unit} per unit of the term"
 
 
 def _contrast_rows(
@@ -288,4 +348,6 @@ def _refusals(
         "contrasts": [],
         "checks": [_named_check(check, specification)],
         "predictive": pd.DataFrame(),
+        "sensitivity": pd.DataFrame(),
+        "checklist": pd.DataFrame(),
     }

@@ -147,8 +147,9 @@ def sample_joint_model(
     -------
     DataTree
         Groups ``posterior``, ``sample_stats``, ``cross_check`` (draws of the other sampler), ``observed_data``,
-        ``prior``, ``prior_predictive``, ``posterior_predictive`` and ``log_prior``; without a group but with the
-        attribute ``refusal`` where the model cannot be fitted.
+        ``prior``, ``prior_predictive``, ``posterior_predictive``, ``log_prior``, ``log_likelihood`` (of all rows
+        together) and ``r_squared``; without a group but with the attribute ``refusal`` where the model cannot be
+        fitted.
     """
     complete = joint_rows(rows, context, analysis)
     try:
@@ -162,6 +163,7 @@ def _sampled(model: BayesianMultilevelModel, sampler: SamplerSettings, seed: int
     """Draw everything that later stages read."""
     from alliance_outcome.models.bayesian import PREDICTIVE_DRAWS
     from alliance_outcome.models.posterior_draws import log_priors
+    from alliance_outcome.models.posterior_r_squared import posterior_r_squared
 
     seeds = [int(each) for each in np.random.SeedSequence(seed).generate_state(5)]
     other: Sampler = "nutpie" if sampler.engine == "collapsed" else "collapsed"
@@ -180,6 +182,8 @@ def _sampled(model: BayesianMultilevelModel, sampler: SamplerSettings, seed: int
             "prior_predictive": model.predictive(prior, seed=seeds[3], prior=True),
             "posterior_predictive": model.predictive(posterior, seed=seeds[4]),
             "log_prior": log_priors(posterior, model.design, model.priors),
+            "log_likelihood": _whole_likelihood(model, posterior),
+            "r_squared": posterior_r_squared(posterior, model.design),
         }
     )
     tree.attrs |= drawn.attrs | {
@@ -188,3 +192,12 @@ def _sampled(model: BayesianMultilevelModel, sampler: SamplerSettings, seed: int
         FALLBACK: drawn.attrs.get("fallback", checking.attrs.get("fallback", "")),
     }
     return tree
+
+
+def _whole_likelihood(model: BayesianMultilevelModel, posterior: Dataset) -> Dataset:
+    """Return the logarithm of the likelihood of all rows for each draw; no person's or group's own."""
+    from alliance_outcome.models.posterior_draws import group_log_likelihoods
+
+    _, by_cluster = group_log_likelihoods(model.parameters(posterior), model.data)
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    return Dataset({"outcome": (("chain", "draw"), by_cluster.sum(axis=1).reshape(shape))})

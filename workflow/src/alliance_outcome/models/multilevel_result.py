@@ -690,19 +690,7 @@ class MultilevelResult:
     @cached_property
     def levelled_design(self) -> LevelledDesign:
         """Columns of fixed and random effects by level, as the R² measures take them."""
-        levels, columns = self.design.levels, self.design.columns
-        groupings = levels.grouped[::-1]
-        empty = np.empty((self.n_rows, 0))
-        return LevelledDesign(
-            terms=self.design.terms,
-            fixed=columns.fixed,
-            levels=(levels.innermost, *(grouping.level for grouping in groupings)),
-            groups=tuple(grouping.codes for grouping in groupings),
-            random=tuple(
-                columns.random[grouping.level].values if grouping.level in columns.random else empty
-                for grouping in groupings
-            ),
-        )
+        return self.design.levelled
 
     def estimates_for_levels(self) -> ModelEstimates:
         """Return the estimates in the order of `levelled_design`, in raw units."""

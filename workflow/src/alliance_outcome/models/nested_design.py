@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from alliance_outcome.models.design_checks import (
     require_variation,
 )
 from alliance_outcome.models.fitted_state import FloatArray, WorkingRows
+from alliance_outcome.models.level_covariances import LevelledDesign
 from alliance_outcome.models.random_structure import RandomEffects, RandomStructure
 from alliance_outcome.models.scaling import Scaling
 
@@ -160,6 +162,22 @@ class NestedDesign:
     def terms(self) -> tuple[str, ...]:
         """Names of the fixed-effect columns."""
         return self.columns.terms
+
+    @cached_property
+    def levelled(self) -> LevelledDesign:
+        """Columns of fixed and random effects by level, innermost first, as the R² measures take them."""
+        groupings = self.levels.grouped[::-1]
+        empty = np.empty((self.levels.n_rows, 0))
+        random = self.columns.random
+        return LevelledDesign(
+            terms=self.terms,
+            fixed=self.columns.fixed,
+            levels=(self.levels.innermost, *(grouping.level for grouping in groupings)),
+            groups=tuple(grouping.codes for grouping in groupings),
+            random=tuple(
+                random[grouping.level].values if grouping.level in random else empty for grouping in groupings
+            ),
+        )
 
     @property
     def cluster_level(self) -> Grouping:

@@ -18,7 +18,6 @@ from alliance_outcome.report.formatting import (
 from alliance_outcome.report.labels import (
     CI_LABELS,
     LIKELIHOOD_ENGINE,
-    engine_label,
     model_label,
     name_terms,
     words,
@@ -127,17 +126,27 @@ def bayesian_paragraph(
         f"client and therapist intercepts half-normal({_plain(priors.group_sd)}), standard deviation over clients "
         f"of the effect of one within-client standard deviation half-normal({_plain(priors.slope_sd)}), residual "
         f"standard deviation half-normal({_plain(priors.residual_sd)}), correlations of client effects "
-        f"LKJ({_plain(priors.lkj_eta)}; the distribution of Lewandowski, Kurowicka and Joe).{correlated} Posteriors "
-        f"were sampled with the no-U-turn sampler ({engine_name(sampler.engine)}): {count(sampler.chains)} chains "
-        f"of {count(sampler.draws)} draws after {count(sampler.tune)} of warm-up. The largest R-hat (agreement of "
+        f"LKJ({_plain(priors.lkj_eta)}; the distribution of Lewandowski, Kurowicka and Joe).{correlated} Random "
+        f"effects are integrated out of the likelihood. {_sampling_sentence(sampler)} The largest R-hat (agreement of "
         f"the chains) of any reported quantity is {number(worst, 3)}, the smallest effective sample size "
         f"{count(smallest)}. {interval_sentence(rows)}"
     )
 
 
-def engine_name(engine: str) -> str:
-    """Name the sampler as its documentation does."""
-    return {"nutpie": "nutpie", "pymc": "PyMC"}.get(engine, engine_label(engine))
+def _sampling_sentence(sampler: SamplerSettings) -> str:
+    """Say how posteriors were sampled, and by what that was checked."""
+    size = f"{count(sampler.chains)} chains of {count(sampler.draws)} draws"
+    nuts, collapsed = (
+        "the no-U-turn sampler",
+        "a collapsed sampler, which integrates the fixed effects out too",
+    )
+    if sampler.engine == "collapsed":
+        return f"Posteriors were sampled with {collapsed}: {size}. {sentence_case(nuts)} (nutpie) checks its draws."
+    name = {"nutpie": "nutpie", "pymc": "PyMC"}[sampler.engine]
+    return (
+        f"Posteriors were sampled with {nuts} ({name}): {size} after {count(sampler.tune)} of warm-up. Its draws are "
+        f"checked by {collapsed}."
+    )
 
 
 def _plain(value: float) -> str:

@@ -47,6 +47,7 @@ ENGINE_LABELS = {
     LIKELIHOOD_ENGINE: "REML",
     "nutpie": "Bayesian",
     "pymc": "Bayesian",
+    "collapsed": "Bayesian",
 }
 
 ESTIMAND_LABELS = {

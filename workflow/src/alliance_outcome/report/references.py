@@ -29,6 +29,8 @@ REFERENCES = {
     "zilcha_mano": Reference("Zilcha-Mano et al., 2016", "10.1037/ccp0000058"),
     "crits_christoph": Reference("Crits-Christoph et al., 2011", "10.1037/a0023668"),
     "kruschke": Reference("Kruschke, 2021", "10.1038/s41562-021-01177-7"),
+    "kallioinen": Reference("Kallioinen et al., 2024", "10.1007/s11222-023-10366-5"),
+    "gelman_r_squared": Reference("Gelman, Goodrich, Gabry & Vehtari, 2019", "10.1080/00031305.2018.1549100"),
     "hamaker": Reference("Hamaker, Kuiper & Grasman, 2015", "10.1037/a0038889"),
     "bates": Reference("Bates et al., 2015", "10.18637/jss.v067.i01"),
     "kenward_roger": Reference("Kenward & Roger, 1997", "10.2307/2533558"),

@@ -18,6 +18,7 @@ from alliance_outcome.report.references import Reference, cited
 from alliance_outcome.report.sections import (
     agreement,
     answer,
+    bayesian,
     data_flow,
     description,
     diagnostics,
@@ -39,6 +40,7 @@ SECTION_BUILDERS = (
     models.build,
     explained.build,
     diagnostics.build,
+    bayesian.build,
     truth.build,
     limits.build,
     methods.build,

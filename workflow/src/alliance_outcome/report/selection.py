@@ -11,7 +11,7 @@ from alliance_outcome.analyses.estimates import is_repetition
 from alliance_outcome.report.labels import LEVELS, LIKELIHOOD_ENGINE
 
 #: Engines in the order in which they are shown.
-ENGINE_ORDER = (LIKELIHOOD_ENGINE, "nutpie", "pymc")
+ENGINE_ORDER = (LIKELIHOOD_ENGINE, "nutpie", "pymc", "collapsed")
 #: Terms of the headline figure.
 HEADLINE_TERMS = ("difference", "coefficient_standardised")
 _ESTIMATE_COLUMNS = (
@@ -149,7 +149,12 @@ def other_fixed_rows(models: pd.DataFrame) -> pd.DataFrame:
     """Pick the fixed effects that are not alliance coefficients, without variance parameters."""
     term = models["term"].fillna("")
     own = ~term.str.startswith("alliance_") & (term != "") & ~is_repetition(models)
-    return models[own & ~variance_rows(models)]
+    return models[own & ~variance_rows(models) & ~share_rows(models)]
+
+
+def share_rows(models: pd.DataFrame) -> pd.Series:
+    """Say which rows are shares of the outcome's variance."""
+    return models["term"].fillna("").str.startswith("r2_")
 
 
 def variance_rows(models: pd.DataFrame) -> pd.Series:
