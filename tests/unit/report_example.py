@@ -254,6 +254,12 @@ def _model_rows(
                 )
     if engine == REML:
         yield from _repeated_coefficients(analysis, model, outcome_rater, therapists)
+    for number, term in enumerate(("r2_t(f1)", "r2_t(f)", "r2_t(fvm)") if engine == "nutpie" else ()):
+        yield (
+            _base(analysis, model, None, outcome_rater, therapists)
+            | interval_row(0.1 + 0.1 * number, 0.02, engine, model)
+            | {"row_id": f"{model}.unique.{term}", "estimand": "unique", "term": term}
+        )
     symbol = "sd" if engine == "nutpie" else "var"
     for term in (f"{symbol}(client: Intercept)", f"{symbol}(residual)"):
         numbers = (
@@ -732,6 +738,27 @@ def _tables(therapists: int) -> dict[str, list[dict[str, Any]]]:
             for analysis, level, correlation in (
                 ("hybrid", "within_client", 0.21),
                 ("early", "between_client", 0.36),
+            )
+        ],
+        "prior_sensitivity": [
+            {
+                "model": model,
+                "quantity": quantity,
+                "prior": prior,
+                "likelihood": 0.12,
+                "diagnosis": "does not depend on the priors"
+                if prior < 0.05
+                else "priors and data pull it in different directions",
+            }
+            for model in ("hybrid_three_level", "early_three_level")
+            for quantity, prior in (("D between_client", 0.004), ("sd(residual)", 0.01), ("time", 0.09))
+        ],
+        "reporting_checklist": [
+            {"model": model, "step": step, "item": item, "met": met, "evidence": evidence}
+            for model in ("hybrid_three_level", "early_three_level")
+            for step, item, met, evidence in (
+                ("2 Computation", "chains have converged", True, "largest R-hat 1.002"),
+                ("5 Sensitivity", "other priors tried", False, "power scaling stands in"),
             )
         ],
         "predictive": [

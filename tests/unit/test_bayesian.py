@@ -18,7 +18,6 @@ from alliance_outcome.models.bayesian import (
     compiled_for_nutpie,
     sample_with_nutpie,
 )
-from alliance_outcome.models.bayesian_priors import Priors
 from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.diagnostics import convergence_checks, predictive_summary, summarise
 from alliance_outcome.models.readable_model import build_readable_model
@@ -214,10 +213,33 @@ def test_raw_coefficients_undo_centring_and_scaling():
     assert back == pytest.approx([10.0 - table["y"].mean(), 4.0, 3.0])
 
 
-def test_default_priors_grow_with_the_range_of_scores():
-    small, large = Priors.of_range(0, 40), Priors.of_range(0, 80)
+def test_default_priors_follow_from_the_range_of_scores():
+    small, large = PriorSettings(range=(0, 40)), PriorSettings(range=(0, 80), effect_sd=3)
     assert (small.intercept_mean, small.effect_sd, small.residual_sd) == (20.0, 2.5, 4.0)
     assert large.group_sd == 2.0 * small.group_sd
+    assert large.effect_sd == 3.0
+    with pytest.raises(ValueError, match="in this order"):
+        PriorSettings(range=(40, 0))
+    with pytest.raises(ValueError, match="intercept_mean"):
+        PriorSettings(effect_sd=1)
+
+
+def test_published_effects_are_priors_where_the_estimand_is_the_same():
+    settings = PRIORS.model_copy(update={"published": True})
+    context = study_example.context()
+    found = {}
+    for analysis, rows in (("hybrid", study_example.hybrid_rows()), ("early", study_example.early_rows())):
+        complete = posteriors.joint_rows(rows, context, analysis)
+        specification = posteriors.joint_specification(context, analysis)
+        found[analysis] = posteriors.declared_priors(complete, specification, settings).effects
+    assert set(found["hybrid"]) == {"alliance_client_within_client"}
+    assert not found["early"]
+    complete = posteriors.joint_rows(study_example.hybrid_rows(), context, "hybrid")
+    residual = complete["outcome"] - complete.groupby("client")["outcome"].transform("mean")
+    spread = np.sqrt((residual**2).sum() / (len(complete) - complete["client"].nunique()))
+    prior = found["hybrid"]["alliance_client_within_client"]
+    assert prior.mean == pytest.approx(-0.185 * spread)
+    assert prior.sd == pytest.approx(2 * 0.087 * spread)
 
 
 def test_agrees_with_restricted_maximum_likelihood(tables):

@@ -92,6 +92,7 @@ def test_sections_stand_in_their_order(document):
         "models",
         "explained",
         "diagnostics",
+        "bayesian",
         "truth",
         "limits",
         "methods",
@@ -322,6 +323,17 @@ def test_explained_variance_is_told_level_by_level(html):
     text = plain(part(html, "explained"))
     assert "Of the variance within clients, 3.1 % [1.1, 5.1] is unique to the client" in text
     assert "Fixed effects (marginal R²) f 40.0 % [38.0, 42.0]" in text
+
+
+def test_the_bayesian_models_have_their_own_section(html):
+    text = plain(part(html, "bayesian"))
+    assert "Do the contrasts depend on the priors?" in text
+    assert "D between clients of one therapist 0.004 0.120 Does not depend on the priors" in text
+    # What depends on the priors is listed, what does not is not, contrasts apart.
+    assert "Priors and data pull it in different directions" in text
+    assert "sd(residual)" not in text
+    assert "Other priors tried not met not met Power scaling stands in" in text
+    assert "30.0" in text
 
 
 def test_residuals_stand_among_the_diagnostics(html):

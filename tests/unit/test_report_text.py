@@ -35,11 +35,23 @@ def test_bayesian_methods_state_priors_sampler_and_diagnostics(results):
         "2.5), standard deviations of client and therapist intercepts half-normal(5), standard deviation over "
         "clients of the effect of one within-client standard deviation half-normal(1.5), residual standard "
         "deviation half-normal(6), correlations of client effects LKJ(2; the distribution of Lewandowski, "
-        "Kurowicka and Joe). Posteriors were sampled with the no-U-turn sampler (nutpie): 4 chains of 1,000 draws "
-        "after 1,000 of warm-up. The largest R-hat (agreement of the chains) of any reported quantity is 1.002, "
-        "the smallest effective sample size 1,900. Intervals: 95\N{NO-BREAK SPACE}%, equal-tailed credible "
-        "interval."
+        "Kurowicka and Joe). Random effects are integrated out of the likelihood. Posteriors were sampled with the "
+        "no-U-turn sampler (nutpie): 4 chains of 1,000 draws after 1,000 of warm-up. Its draws are checked by a "
+        "collapsed sampler, which integrates the fixed effects out too. The largest R-hat (agreement of the chains) of "
+        "any reported quantity is 1.002, the smallest effective sample size 1,900. Intervals: "
+        "95\N{NO-BREAK SPACE}%, equal-tailed credible interval."
     )
+
+
+def test_published_priors_are_named_with_their_source(results):
+    text = estimation_text.bayesian_paragraph(
+        results.estimates("bayesian"),
+        PriorSettings(**STUDY["priors"], published=True),
+        SamplerSettings(engine="collapsed"),
+        SETTINGS.outcome_unit,
+    )
+    assert "−0.185 (SD 0.174; Falkenström et al., Nairobi study, standard error times 2)" in text
+    assert "The no-U-turn sampler (nutpie) checks its draws." in text
 
 
 def test_estimation_names_what_the_rows_say(results):

@@ -279,9 +279,27 @@ class DesignSettings(StrictModel):
     )
 
 
-class PriorSettings(StrictModel):
-    """Weakly informative priors in units of the primary outcome."""
+#: Default priors as fractions of the range of possible scores.
+PRIOR_FRACTIONS = {
+    "intercept_sd": 8.0,
+    "effect_sd": 16.0,
+    "group_sd": 10.0,
+    "slope_sd": 40.0,
+    "residual_sd": 10.0,
+}
 
+
+class PriorSettings(StrictModel):
+    """Weakly informative priors in units of the primary outcome, or the range of its scores that they follow from."""
+
+    range: tuple[float, float] | None = Field(
+        None,
+        description="Lowest and highest possible score of the primary outcome; unstated priors follow from it.",
+    )
+    published: bool = Field(
+        False,
+        description="Whether effects with the same estimand as a published one have that as their prior, widened.",
+    )
     intercept_mean: float = Field(
         description="Mean of the normal prior of expected severity at average predictors."
     )
@@ -298,6 +316,25 @@ class PriorSettings(StrictModel):
     )
     residual_sd: float = Field(gt=0, description="Scale of the half-normal prior of the residual SD.")
     lkj_eta: float = Field(2.0, gt=0, description="Shape of the LKJ prior of the client-level correlations.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_from_range(cls, stated: Any) -> Any:
+        """Fill in what is not stated: fractions of the range that do for 0 to 40 what experts state for it."""
+        if not isinstance(stated, dict) or not stated.get("range"):
+            return stated
+        try:
+            lowest, highest = (float(end) for end in stated["range"])
+        except (TypeError, ValueError):
+            return stated
+        if not highest > lowest:
+            raise ValueError("range must be the lowest and the highest score, in this order")
+        width = highest - lowest
+        return (
+            {"intercept_mean": (lowest + highest) / 2.0}
+            | {name: width / fraction for name, fraction in PRIOR_FRACTIONS.items()}
+            | stated
+        )
 
 
 class BayesianSettings(StrictModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from xarray import Dataset, DataTree
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.model_rows import rows_of
 from alliance_outcome.analyses.multilevel import random_structure
+from alliance_outcome.data.published_effects import find_published_effect
 from alliance_outcome.design.levels import level_sd
 from alliance_outcome.design.specification import ModelSpecification
 from alliance_outcome.models.design_checks import UnfittableModel
@@ -18,10 +20,14 @@ from alliance_outcome.settings import PriorSettings, SamplerSettings
 
 if TYPE_CHECKING:
     from alliance_outcome.models.bayesian import BayesianMultilevelModel, Sampler
+    from alliance_outcome.models.bayesian_priors import Priors
 
 #: Attributes of a saved posterior: why there are no draws; which sampler drew it, and which one checks that; and why
 #: either is not the one that was asked for.
 REFUSAL, ENGINE, CROSS_ENGINE, FALLBACK = "refusal", "engine", "cross_engine", "fallback"
+
+#: Standard errors of published effects are this much larger as priors.
+WIDENED = 2.0
 
 
 def joint_specification(context: AnalysisContext, analysis: str) -> ModelSpecification:
@@ -98,7 +104,6 @@ def joint_model(
         If the rows cannot support it.
     """
     from alliance_outcome.models.bayesian import BayesianMultilevelModel
-    from alliance_outcome.models.bayesian_priors import Priors
 
     if rows.empty:
         raise UnfittableModel("no rows have all that the model needs")
@@ -109,9 +114,48 @@ def joint_model(
         rows[joint_terms(context, analysis)],
         groups=groups,
         random=random,
-        priors=Priors(**priors.model_dump()),
+        priors=declared_priors(rows, specification, priors),
         scales=level_scales(rows, specification),
     )
+
+
+def declared_priors(rows: pd.DataFrame, specification: ModelSpecification, priors: PriorSettings) -> Priors:
+    """Turn the study file's priors into those of a model.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`joint_rows`.
+    specification : ModelSpecification
+        The model.
+    priors : PriorSettings
+        In units of the outcome.
+
+    Returns
+    -------
+    Priors
+        With published effects where the study asks for them and the estimand is the same: only session-to-session
+        effects within clients, in standard deviations of the outcome within clients, with :data:`WIDENED` times their
+        standard error, because no two studies are alike.
+    """
+    from alliance_outcome.models.bayesian_priors import EffectPrior, Priors
+
+    stated = Priors(**priors.model_dump(exclude={"range", "published"}))
+    if not priors.published or specification.is_early:
+        return stated
+    effects = {}
+    for term, (rater, level) in specification.alliance_terms().items():
+        published = find_published_effect(rater, level, lag=1)
+        if published is not None:
+            scale = within_client_sd(rows)
+            effects[term] = EffectPrior(published.mean * scale, WIDENED * published.sd * scale)
+    return replace(stated, effects=effects)
+
+
+def within_client_sd(rows: pd.DataFrame) -> float:
+    """Return the standard deviation of the outcome within clients, √(SS / (rows − clients))."""
+    deviations = rows["outcome"] - rows.groupby("client")["outcome"].transform("mean")
+    return float(np.sqrt((deviations**2).sum() / (len(rows) - rows["client"].nunique())))
 
 
 def sample_joint_model(

@@ -127,7 +127,9 @@ def _sensitivity_items(sensitivity: pd.DataFrame) -> list[_Item]:
     step = "5 Sensitivity"
     contrasts = sensitivity[sensitivity["quantity"].str.startswith("D ")]
     sensitive = contrasts[contrasts["diagnosis"] != NOT_SENSITIVE]
-    evidence = "; ".join(f"{row.quantity}: {row.diagnosis}" for row in contrasts.itertuples())
+    evidence = "; ".join(
+        f"{row.quantity.replace('_', ' ')}: {row.diagnosis}" for row in contrasts.itertuples()
+    )
     return [
         (
             step,

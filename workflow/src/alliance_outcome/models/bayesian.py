@@ -4,7 +4,9 @@
         data["severity"], data[["Intercept", "alliance"]],
         groups={"therapist": data["therapist"], "client": data["client"]},
         random={"client": ["Intercept", "alliance"], "therapist": ["Intercept"]},
-        priors=Priors.of_range(0, 40),
+        priors=Priors(
+            intercept_mean=15, intercept_sd=5, effect_sd=2.5, group_sd=4, slope_sd=1, residual_sd=4
+        ),
     )
     tree = model.sample(seed=1)
 

@@ -64,32 +64,6 @@ class Priors:
     lkj_eta: float = 2.0
     effects: Mapping[str, EffectPrior] = field(default_factory=dict)
 
-    @classmethod
-    def of_range(cls, lowest: float, highest: float) -> Priors:
-        """Return the default priors of an outcome with a range of possible scores.
-
-        Parameters
-        ----------
-        lowest, highest : float
-            Possible scores.
-
-        Returns
-        -------
-        Priors
-            Intercept around the middle of the range with a quarter of half the range as standard deviation; effects of
-            one standard deviation of a predictor of a sixteenth of the range; standard deviations of groups and
-            residuals of a tenth of it; of slopes of a fortieth.
-        """
-        width = highest - lowest
-        return cls(
-            intercept_mean=(lowest + highest) / 2.0,
-            intercept_sd=width / 8.0,
-            effect_sd=width / 16.0,
-            group_sd=width / 10.0,
-            slope_sd=width / 40.0,
-            residual_sd=width / 10.0,
-        )
-
     def effect_means(self, design: StandardisedDesign) -> FloatArray:
         """Return the means of the priors of predictors, shape (n_terms - 1,)."""
         return np.array([self.effects[t].mean if t in self.effects else 0.0 for t in design.terms[1:]])

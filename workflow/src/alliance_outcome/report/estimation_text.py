@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from alliance_outcome.analyses.estimates import is_repetition
+from alliance_outcome.analyses.posteriors import WIDENED
+from alliance_outcome.data.published_effects import published_effects
 from alliance_outcome.report.formatting import (
     count,
     join_words,
@@ -18,8 +20,10 @@ from alliance_outcome.report.formatting import (
 from alliance_outcome.report.labels import (
     CI_LABELS,
     LIKELIHOOD_ENGINE,
+    level_label,
     model_label,
     name_terms,
+    rater_label,
     words,
 )
 from alliance_outcome.report.references import cite
@@ -126,10 +130,26 @@ def bayesian_paragraph(
         f"client and therapist intercepts half-normal({_plain(priors.group_sd)}), standard deviation over clients "
         f"of the effect of one within-client standard deviation half-normal({_plain(priors.slope_sd)}), residual "
         f"standard deviation half-normal({_plain(priors.residual_sd)}), correlations of client effects "
-        f"LKJ({_plain(priors.lkj_eta)}; the distribution of Lewandowski, Kurowicka and Joe).{correlated} Random "
-        f"effects are integrated out of the likelihood. {_sampling_sentence(sampler)} The largest R-hat (agreement of "
-        f"the chains) of any reported quantity is {number(worst, 3)}, the smallest effective sample size "
+        f"LKJ({_plain(priors.lkj_eta)}; the distribution of Lewandowski, Kurowicka and Joe).{correlated}"
+        f"{_published_sentence(priors)} Random effects are integrated out of the likelihood. "
+        f"{_sampling_sentence(sampler)} The largest R-hat (agreement of the chains) of any reported quantity is "
+        f"{number(worst, 3)}, the smallest effective sample size "
         f"{count(smallest)}. {interval_sentence(rows)}"
+    )
+
+
+def _published_sentence(priors: PriorSettings) -> str:
+    """Say which effects have a published prior; empty where the study does not ask for any."""
+    if not priors.published:
+        return ""
+    effects = [
+        f"{number(effect.mean, 3)} (SD {number(WIDENED * effect.sd, 3)}; {effect.source}, standard error times "
+        f"{WIDENED:g}) for the {rater_label(effect.rater)} {level_label(effect.level)}"
+        for effect in published_effects()
+    ]
+    return (
+        " Session-to-session effects with a published counterpart have that as their prior, in standard deviations of "
+        f"the outcome per standard deviation of alliance: {join_words(effects)}."
     )
 
 

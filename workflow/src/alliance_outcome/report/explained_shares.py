@@ -205,3 +205,8 @@ def find_share(rows: pd.DataFrame, term: str, level: str | None = None) -> pd.Se
     """Return the row of a measure, of the total variance unless a level is given; None where there is none."""
     of_level = rows[rows["level"].isna()] if level is None else rows[rows["level"] == level]
     return first_row(of_level[of_level["estimate"].notna()], term=term)
+
+
+def variance_of(level: str | None) -> str:
+    """Say which variance shares are of."""
+    return "of the total variance" if is_absent(level) else f"of the variance {level_label(level)}"

@@ -12,10 +12,11 @@ from alliance_outcome.report.explained_shares import (
     model_levels,
     notation,
     share_cells,
+    variance_of,
 )
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import ABSENT, number, sentence_case
-from alliance_outcome.report.labels import level_label, model_label
+from alliance_outcome.report.labels import level_label, model_label, name_terms
 from alliance_outcome.report.references import cite
 from alliance_outcome.report.selection import share_rows
 from alliance_outcome.report.tables import Cells, Table, make_grouped_table
@@ -64,17 +65,16 @@ def shares_table(bayesian: pd.DataFrame) -> Table:
     Returns
     -------
     Table
-        One group per model.
+        One group per model and level.
     """
     shares = bayesian[share_rows(bayesian) & (bayesian["status"] == "ok")]
     groups: dict[str, list[Cells]] = {}
     for model, rows in shares.groupby("model", sort=False):
         levels = model_levels(rows)
-        groups[model_label(model)] = [
-            (measure_label(row["term"], levels), notation(row["term"]), *share_cells(row))
-            for _, row in rows.iterrows()
-            if is_listed(row, levels)
-        ]
+        for _, row in rows.iterrows():
+            if is_listed(row, levels):
+                cells = (measure_label(row["term"], levels), notation(row["term"]), *share_cells(row))
+                groups.setdefault(f"{model_label(model)}: {variance_of(row['level'])}", []).append(cells)
     return make_grouped_table(
         "posterior-shares",
         "Parts of the variance of the outcome, posterior means.",
@@ -94,7 +94,7 @@ def sensitivity_table(sensitivity: pd.DataFrame) -> Table:
     for _, row in sensitivity.iterrows():
         contrast = row["quantity"].startswith("D ")
         if contrast or row["diagnosis"] != "does not depend on the priors":
-            label = f"D {level_label(row['quantity'][2:])}" if contrast else row["quantity"]
+            label = f"D {level_label(row['quantity'][2:])}" if contrast else name_terms(row["quantity"])
             sensitivities = [
                 number(float(row[side]), SENSITIVITY_DECIMALS) for side in ("prior", "likelihood")
             ]
@@ -122,7 +122,7 @@ def checklist_table(checklist: pd.DataFrame) -> Table:
             if len(evidence) == 1
             else "; ".join(f"{model_label(row.model)}: {row.evidence}" for row in rows.itertuples())
         )
-        groups.setdefault(step, []).append((sentence_case(item), *marks, sentence_case(words)))
+        groups.setdefault(step, []).append((sentence_case(item), *marks, sentence_case(name_terms(words))))
     headings = ("Item", *(model_label(model) for model in models), "Where, or why not")
     return make_grouped_table(
         "reporting-guidelines",

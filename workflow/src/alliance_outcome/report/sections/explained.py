@@ -21,9 +21,10 @@ from alliance_outcome.report.explained_shares import (
     share_text,
     shared_label,
     shown_models,
+    variance_of,
 )
 from alliance_outcome.report.facts import Facts
-from alliance_outcome.report.formatting import ABSENT, is_absent, join_words, lower_first, sentence_case
+from alliance_outcome.report.formatting import ABSENT, join_words, lower_first, sentence_case
 from alliance_outcome.report.labels import level_label, model_label
 from alliance_outcome.report.references import cite
 from alliance_outcome.report.tables import Cells, Table, make_grouped_table, make_table
@@ -139,7 +140,7 @@ def shared_table(explained: pd.DataFrame, models: Sequence[str]) -> Table:
     for model in models:
         rows = explained[(explained["model"] == model) & explained["term"].map(is_shared_part)]
         for _, row in rows.iterrows():
-            title = f"{model_label(model)}: {_variance_of(row['level'])}"
+            title = f"{model_label(model)}: {variance_of(row['level'])}"
             groups.setdefault(title, []).append((sentence_case(shared_label(row["term"])), *_cells(row)))
     return make_grouped_table(
         "shared-variance",
@@ -157,7 +158,7 @@ def parts_table(explained: pd.DataFrame, models: Sequence[str]) -> Table:
         levels = model_levels(rows)
         for _, row in rows.iterrows():
             if is_listed(row, levels):
-                title = f"{model_label(model)}: {_variance_of(row['level'])}"
+                title = f"{model_label(model)}: {variance_of(row['level'])}"
                 label = measure_label(row["term"], levels)
                 groups.setdefault(title, []).append((label, notation(row["term"]), *_cells(row)))
     return make_grouped_table(
@@ -188,11 +189,6 @@ def models_table(explained: pd.DataFrame) -> Table:
         ("Model", f"Marginal R² [{heading}]", f"Conditional R² [{heading}]"),
         rows,
     )
-
-
-def _variance_of(level: str | None) -> str:
-    """Say which variance shares are of."""
-    return "of the total variance" if is_absent(level) else f"of the variance {level_label(level)}"
 
 
 def _cells(row: pd.Series) -> Cells:
