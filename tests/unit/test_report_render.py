@@ -333,7 +333,7 @@ def test_the_bayesian_models_have_their_own_section(html):
     assert "Priors and data pull it in different directions" in text
     assert "sd(residual)" not in text
     assert "Other priors tried not met not met Power scaling stands in" in text
-    assert "30.0" in text
+    assert "Fixed and random effects (conditional R²) fvm 30" in text
 
 
 def test_residuals_stand_among_the_diagnostics(html):
