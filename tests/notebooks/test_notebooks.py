@@ -62,6 +62,7 @@ SUGGESTIONS = {
             '-level_sd(changed_rows, "alliance_client", WITHIN_CLIENT)',
         ),
     ],
+    "04-a-bayesian-model": [("likelihood = heavy_tailed", "likelihood = normal")],
 }
 
 
