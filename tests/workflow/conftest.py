@@ -11,7 +11,7 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 #: Too few draws to converge, on purpose: the run must notice, and answer "not established".
-SAMPLER = {"engine": "nutpie", "chains": 2, "draws": 30, "tune": 30}
+SAMPLER = {"engine": "nutpie", "chains": 2, "draws": 30, "tune": 2}
 SIZE = {"n_clients": 60, "n_therapists": 12, "caseload_max": 9}
 
 

@@ -90,7 +90,7 @@ def test_the_end_of_the_run_says_the_answer_and_where_the_report_is(finished):
 
 
 def test_a_posterior_that_did_not_converge_gives_no_answer(finished):
-    # 30 warm-up draws cannot converge; nothing here is mocked.
+    # Two warm-up draws cannot converge; nothing here is mocked.
     answer = json.loads((finished.path / RESULTS / "tables/answer.json").read_text())
     assert answer["verdict"] == "not_established"
     checks = pd.read_csv(finished.path / RESULTS / "tables/checks_bayesian.csv")

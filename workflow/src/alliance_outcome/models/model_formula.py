@@ -172,7 +172,7 @@ def columns_from_formula(
     table = _without_unused_categories(data if kept.all() else data.loc[kept])
     if table.empty:
         raise UnfittableModel("no row has all that the model needs")
-    outcome, values, fixed_spec = _fixed_columns(fixed, table)
+    outcome, values, fixed_spec = _fixed_columns(formula, table)
     specifications, columns = {}, {}
     for level, part in parts.items():
         columns[level], specifications[level] = _random_columns(
@@ -234,18 +234,54 @@ def _present(column: pd.Series) -> np.ndarray | bool:
     return ~np.isnan(column.to_numpy()) if kind == "f" else column.notna().to_numpy()
 
 
-def _fixed_columns(formula: Formula, table: pd.DataFrame) -> tuple[FloatArray, FloatArray, ModelSpec]:
+def _fixed_columns(text: str, table: pd.DataFrame) -> tuple[FloatArray, FloatArray, ModelSpec]:
     """Return the outcome, the fixed-effect columns, and how they were made."""
-    matrices = _materialised(formula, table)
-    specification = matrices.rhs.model_spec
-    outcome, values = np.asarray(matrices.lhs, dtype=float), np.asarray(matrices.rhs, dtype=float)
-    if outcome.ndim != 1 and outcome.shape[1] != 1:
-        raise UnfittableModel("the outcome must be one numeric column")
-    outcome = outcome.reshape(-1)
+    formula = _parsed(text)
+    numbers = _numbers(formula, table)
+    if numbers is not None:
+        specification = _specification_of_numbers(text)
+        outcome = numbers[str(formula.lhs[0])]
+        values = np.ones((len(table), len(specification.column_names)))
+        for position, name in enumerate(specification.column_names):
+            if name != INTERCEPT:
+                values[:, position] = numbers[name]
+    else:
+        matrices = _materialised(formula, table)
+        specification = matrices.rhs.model_spec
+        outcome, values = np.asarray(matrices.lhs, dtype=float), np.asarray(matrices.rhs, dtype=float)
+        if outcome.ndim != 1 and outcome.shape[1] != 1:
+            raise UnfittableModel("the outcome must be one numeric column")
+        outcome = outcome.reshape(-1)
     require_complete(outcome, "the outcome")
     if not np.all(np.isfinite(values)):
         checked_columns(pd.DataFrame(values, columns=list(specification.column_names)))
     return outcome, values, specification
+
+
+def _numbers(formula: Formula, table: pd.DataFrame) -> dict[str, FloatArray] | None:
+    """Return the columns of a formula that takes numeric columns as they stand; None if something is to compute."""
+    if len(formula.lhs) != 1:
+        return None
+    found = {}
+    for term in (*formula.lhs, *formula.rhs):
+        name = str(term)
+        if name == "1":
+            continue
+        if len(term.factors) != 1 or name not in table.columns:
+            return None
+        column = table[name]
+        if not isinstance(column.dtype, np.dtype) or column.dtype.kind not in "iuf":
+            return None
+        found[name] = column.to_numpy(dtype=float)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _specification_of_numbers(text: str) -> ModelSpec:
+    """Say how the columns of a formula of numeric columns are made: alike for all tables."""
+    formula = _formula(text)
+    names = [str(term) for term in (*formula.lhs, *formula.rhs) if str(term) != "1"]
+    return _materialised(formula, pd.DataFrame(np.zeros((2, len(names))), columns=names)).rhs.model_spec
 
 
 def _materialised(formula: Formula, table: pd.DataFrame) -> Any:
