@@ -753,6 +753,37 @@ def _tables(therapists: int) -> dict[str, list[dict[str, Any]]]:
             for model in ("hybrid_three_level", "early_three_level")
             for quantity, prior in (("D between_client", 0.004), ("sd(residual)", 0.01), ("time", 0.09))
         ],
+        "bayesian_comparison": [
+            {
+                "study": "example",
+                "analysis": "hybrid",
+                "model": "hybrid_three_level",
+                "raters": raters,
+                "left_out": left_out,
+                "n_groups": groups,
+                "elpd": -3200.0 + difference,
+                "se": 41.0,
+                "p_loo": 9.0,
+                "reference": "client+therapist",
+                "elpd_diff": difference,
+                "se_diff": 2.5,
+                "weight": weight,
+                "largest_k": 0.61,
+                "k_threshold": 0.7,
+                "n_refitted": 1,
+                "sampler": "collapsed",
+                "fallback": None,
+                "decision": decision if left_out == "client" else "no decision",
+                "status": "ok",
+                "reason": None,
+            }
+            for left_out, groups in (("client", 120), ("therapist", 24))
+            for raters, difference, weight, decision in (
+                ("client+therapist", 0.0, 0.9, "reference"),
+                ("client", -3.1, 0.1, "not distinguished"),
+                ("therapist", -21.4, 0.0, "predicts worse"),
+            )
+        ],
         "reporting_checklist": [
             {"model": model, "step": step, "item": item, "met": met, "evidence": evidence}
             for model in ("hybrid_three_level", "early_three_level")

@@ -334,6 +334,8 @@ def test_the_bayesian_models_have_their_own_section(html):
     assert "sd(residual)" not in text
     assert "Other priors tried not met not met Power scaling stands in" in text
     assert "Fixed and random effects (conditional R²) fvm 30" in text
+    assert "new clients (120)" in text
+    assert "−21.4 (2.5) 0.00 0.61 1 Predicts worse" in text
 
 
 def test_residuals_stand_among_the_diagnostics(html):

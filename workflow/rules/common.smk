@@ -185,7 +185,7 @@ def figure_tables(wildcards):
     tables = [
         *DESCRIPTION_TABLES,
         *("measures", "announcements", "data_flow_ingest", "data_flow_design", "collinearity", "predictive"),
-        *("prior_sensitivity", "reporting_checklist"),
+        *("prior_sensitivity", "reporting_checklist", "bayesian_comparison"),
         *(f"{kind}_{name}" for kind in ("checks", "scales") for name in ("multilevel", "early")),
         *(f"checks_{name}" for name in ("bayesian", "bootstrap", "second_opinion")),
         "diagnostics_multilevel",

@@ -131,6 +131,30 @@ use rule fit_bayesian_hybrid as fit_bayesian_early with:
         code=code_digest(BAYESIAN_CODE),
 
 
+rule compare_bayesian:
+    input:
+        check="results/{study}/data/check.json",
+        context="results/{study}/tables/design.json",
+        hybrid_rows="results/{study}/data/hybrid_rows.parquet",
+        early_rows="results/{study}/data/early_rows.parquet",
+    output:
+        comparison="results/{study}/tables/bayesian_comparison.csv",
+    log:
+        "results/{study}/logs/compare_bayesian.log",
+    benchmark:
+        "results/{study}/benchmarks/compare_bayesian.tsv"
+    params:
+        settings=section(settings.BayesianSettings),
+        sampler=RUN.sampler.model_dump(),
+        seeds=lambda wildcards: {
+            analysis: seed_for("bayesian_comparison", analysis)(wildcards)
+            for analysis in ("hybrid", "early")
+        },
+        code=code_digest([*BAYESIAN_CODE, "analyses/bayesian_comparison.py"]),
+    script:
+        "../scripts/compare_bayesian.py"
+
+
 rule summarise_bayesian:
     input:
         check="results/{study}/data/check.json",

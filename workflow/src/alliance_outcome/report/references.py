@@ -29,6 +29,7 @@ REFERENCES = {
     "zilcha_mano": Reference("Zilcha-Mano et al., 2016", "10.1037/ccp0000058"),
     "crits_christoph": Reference("Crits-Christoph et al., 2011", "10.1037/a0023668"),
     "kruschke": Reference("Kruschke, 2021", "10.1038/s41562-021-01177-7"),
+    "psis_loo": Reference("Vehtari, Gelman & Gabry, 2017", "10.1007/s11222-016-9696-4"),
     "kallioinen": Reference("Kallioinen et al., 2024", "10.1007/s11222-023-10366-5"),
     "gelman_r_squared": Reference("Gelman, Goodrich, Gabry & Vehtari, 2019", "10.1080/00031305.2018.1549100"),
     "hamaker": Reference("Hamaker, Kuiper & Grasman, 2015", "10.1037/a0038889"),

@@ -15,8 +15,8 @@ from alliance_outcome.report.explained_shares import (
     variance_of,
 )
 from alliance_outcome.report.facts import Facts
-from alliance_outcome.report.formatting import ABSENT, number, sentence_case
-from alliance_outcome.report.labels import level_label, model_label, name_terms
+from alliance_outcome.report.formatting import ABSENT, count, join_words, number, sentence_case
+from alliance_outcome.report.labels import level_label, model_label, name_terms, rater_label
 from alliance_outcome.report.references import cite
 from alliance_outcome.report.selection import share_rows
 from alliance_outcome.report.tables import Cells, Table, make_grouped_table
@@ -38,6 +38,7 @@ def build(facts: Facts) -> Section | None:
         ),
         Heading("How much is explained"),
         *table_blocks([shares_table(results.estimates("bayesian"))]),
+        *comparison_blocks(results.table("bayesian_comparison")),
         Heading("Do the contrasts depend on the priors?"),
         Text(
             "Priors and likelihood are raised to powers near one; a quantity that moves with the priors depends on "
@@ -84,6 +85,62 @@ def shares_table(bayesian: pd.DataFrame) -> Table:
         notes=(
             f"The variance that each draw of the parameters implies is taken apart {cite('gelman_r_squared')}; symbols "
             f"are those of Rights and Sterba {cite('rights_sterba')}.",
+        ),
+    )
+
+
+def comparison_blocks(comparison: pd.DataFrame) -> list[Block]:
+    """Say which models best predict clients and therapists that they have not seen; empty without a comparison."""
+    compared = comparison[comparison["elpd_diff"].notna()]
+    if compared.empty:
+        return []
+    return [
+        Heading("Which view predicts new clients and new therapists?"),
+        Text(
+            "Each client, and each therapist with all clients, is left out in turn and predicted from the others "
+            f"{cite('psis_loo')}. A higher expected log predictive density is better. Where the model with all raters "
+            "predicts best, the views tell different things; it does not say whose view matters. Differences of less "
+            "than 4, or of less than 2 standard errors, do not distinguish models; with fewer than 50 therapists, "
+            "predictions of new therapists carry no decision."
+        ),
+        *table_blocks([comparison_table(compared)]),
+    ]
+
+
+def comparison_table(compared: pd.DataFrame) -> Table:
+    """Tabulate how well models predict left-out groups."""
+    groups: dict[str, list[Cells]] = {}
+    for _, row in compared.iterrows():
+        title = f"{model_label(row['model'])}: new {row['left_out']}s ({count(row['n_groups'])})"
+        raters = join_words([rater_label(rater) for rater in row["raters"].split("+")])
+        difference = f"{number(row['elpd_diff'], 1)} ({number(row['se_diff'], 1)})"
+        groups.setdefault(title, []).append(
+            (
+                sentence_case(raters),
+                f"{number(row['elpd'], 1)} ({number(row['se'], 1)})",
+                difference,
+                number(row["weight"], 2),
+                number(row["largest_k"], 2),
+                count(row["n_refitted"]),
+                sentence_case(row["decision"]),
+            )
+        )
+    return make_grouped_table(
+        "left-out-prediction",
+        "Expected log predictive density of left-out clients and therapists (standard error).",
+        (
+            "Alliance of",
+            "Density",
+            "Difference from the best",
+            "Weight",
+            "Largest k",
+            "Refits",
+            "Which means",
+        ),
+        groups,
+        notes=(
+            "Weights are those of a stack of predictive distributions. k says how well draws given all rows stand in "
+            "for draws without the group; where it is too large, the model is fitted again without it.",
         ),
     )
 
