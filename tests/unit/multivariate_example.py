@@ -44,12 +44,29 @@ class DenseRows:
         mean, covariance = self.moments(*parameters)
         return float(stats.multivariate_normal(mean, covariance).logpdf(self.values.ravel()[self.seen]))
 
+    def gradient(self, *parameters):
+        """Derivatives of the log density by C, Σ_W, Σ_B and Σ_T; by all values' covariance V it is ½(aa' − V⁻¹)."""
+        mean, covariance = self.moments(*parameters)
+        shape, seen = self.values.shape, self.seen
+        pull, by_value = np.zeros(self.values.size), np.zeros((self.values.size, self.values.size))
+        pull[seen] = np.linalg.solve(covariance, self.values.ravel()[seen] - mean)
+        by_value[np.ix_(seen, seen)] = -0.5 * np.linalg.inv(covariance)
+        by_value = (by_value + 0.5 * np.outer(pull, pull)).reshape(*shape, *shape)
+        row = np.arange(len(self.values))
+        shared = [codes[:, None] == codes for codes in (row, self.unit, self.cluster)]
+        by_covariance = [np.einsum("satb,st->ab", by_value, same.astype(float)) for same in shared]
+        return [self.predictors.T @ pull.reshape(shape), *by_covariance]
+
+    @property
+    def loading(self):
+        """Which effects, of all units and then of all clusters, the values that are there hold."""
+        groups = [codes[:, None] == np.unique(codes) for codes in (self.unit, self.cluster)]
+        return np.kron(np.column_stack(groups), np.eye(self.values.shape[1]))[self.seen]
+
     def effects(self, coefficients, within, unit, cluster):
         """Mean and covariance of all units' and clusters' effects given the values, units first."""
         d = self.values.shape[1]
-        units, clusters = np.unique(self.unit), np.unique(self.cluster)
-        loading = np.column_stack([self.unit[:, None] == units, self.cluster[:, None] == clusters])
-        loading = np.kron(loading, np.eye(d))[self.seen]
+        units, clusters, loading = np.unique(self.unit), np.unique(self.cluster), self.loading
         prior = np.zeros((loading.shape[1], loading.shape[1]))
         split = d * len(units)
         prior[:split, :split] = np.kron(np.eye(len(units)), unit)

@@ -17,15 +17,14 @@ Slopes on latent alliance are free of the attenuation of single ratings and of m
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from alliance_outcome.models.marginal_model import quiet_about_blas
 from alliance_outcome.models.measurement_error_priors import MANIFEST, MeasurementErrorPriors, Reliability
 from alliance_outcome.models.multivariate_design import JointDesign, JointSpecification
 from alliance_outcome.models.multivariate_kernels import pack
@@ -138,6 +137,12 @@ def build_model(
         same dims), ``residual_sd`` (of severity, dims ``level``), ``latent_correlation`` (dims ``level, rater,
         rater_b``), ``difference`` (D, dims ``level, pair``) and ``covariance`` of all variables (dims ``level,
         variable, variable_b``). A single rater has neither correlation nor difference.
+
+    Notes
+    -----
+    Standard deviations, correlations and reliabilities of alliance are those given its covariates. A standardised slope
+    is defined whatever the latent standard deviation. A slope divides by it: where the data leave open that it is zero,
+    as at the level of few therapists, the slope's posterior has no mean, and its quantiles are what can be reported.
     """
     reliability = reliability or {}
     table = reliability_table(design, reliability)
@@ -244,11 +249,3 @@ def _covariances(
     ratings = latent[:, :, None] * latent[:, None, :] * correlation + error[:, :, None] * np.eye(size)
     above = pt.concatenate([outcome[:, None, None], between[:, None, :]], axis=2)
     return pt.concatenate([above, pt.concatenate([between[:, :, None], ratings], axis=2)], axis=1)
-
-
-@contextmanager
-def quiet_about_blas() -> Iterator[None]:
-    """Silence one warning: PyTensor is slow without a BLAS for C code, but the code here is compiled by Numba."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS installation")
-        yield

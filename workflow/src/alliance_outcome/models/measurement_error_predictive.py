@@ -11,7 +11,8 @@ import pymc as pm
 from numpy.typing import NDArray
 from xarray import DataArray, Dataset
 
-from alliance_outcome.models.measurement_error_model import INTERNAL, quiet_about_blas
+from alliance_outcome.models.marginal_model import quiet_about_blas
+from alliance_outcome.models.measurement_error_model import INTERNAL
 from alliance_outcome.models.multivariate_cells import SortedCells
 from alliance_outcome.models.multivariate_design import JointDesign
 from alliance_outcome.models.multivariate_kernels import draw_effects, group_log_likelihoods
@@ -133,7 +134,8 @@ def simulate_from_prior(model: pm.Model, design: JointDesign, draws: int, seed: 
     Returns
     -------
     PriorSimulation
-        ``design.with_values(values[k])`` is the design of data set k.
+        ``design.with_values(values[k])`` is the design of data set k. For simulation-based calibration compile the
+        model once and sample ``compiled.with_data(**cell_data(design.with_values(values[k])))`` for each k.
     """
     prior_seed, data_seed = (int(each) for each in np.random.SeedSequence(seed).generate_state(2))
     parameters = draw_prior(model, draws, prior_seed)

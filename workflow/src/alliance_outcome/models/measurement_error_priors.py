@@ -93,7 +93,9 @@ class Reliability:
     """What is known of the reliability of a rater's alliance at one level: a number, or a Beta distribution.
 
     Reliability R is the share of latent variance in the variance at that level; the error variance is (1 − R)/R times
-    the latent one.
+    the latent one. Both variances are those given the covariates of alliance. If covariates explain the share g of the
+    variance of ratings, a reliability R* that was estimated without them amounts to R = (R* − g)/(1 − g); R* itself
+    would correct too little.
 
     Parameters
     ----------

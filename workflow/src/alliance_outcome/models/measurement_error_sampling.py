@@ -5,91 +5,19 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import nutpie
 import pymc as pm
 from numpy.typing import NDArray
-from nutpie.compile_pymc import CompiledPyMCModel
 from xarray import Dataset, DataTree
 
-from alliance_outcome.models.measurement_error_model import INTERNAL, quiet_about_blas
+from alliance_outcome.models.bayesian import (
+    PREDICTIVE_DRAWS,
+    compiled_for_nutpie,
+    sample_with_nutpie,
+    sample_with_pymc,
+)
+from alliance_outcome.models.measurement_error_model import INTERNAL
 from alliance_outcome.models.measurement_error_predictive import simulate_from_prior, simulate_values
 from alliance_outcome.models.multivariate_design import OUTCOME, JointDesign
-
-#: Acceptance that NUTS adapts its step size to.
-TARGET_ACCEPT = 0.9
-
-#: Draws of the prior, and of the prior and posterior predictive distributions, that are kept for checks.
-PREDICTIVE_DRAWS = 500
-
-
-def compile_model(model: pm.Model) -> CompiledPyMCModel:
-    """Compile the model for nutpie; ``with_data(**cell_data(...))`` of the result takes other values."""
-    with quiet_about_blas():
-        return nutpie.compile_pymc_model(model)
-
-
-def draw_posterior(
-    compiled: CompiledPyMCModel, *, chains: int, draws: int, tune: int, seed: int, cores: int = 1
-) -> DataTree:
-    """Sample the posterior of a compiled model by nutpie.
-
-    Parameters
-    ----------
-    compiled : CompiledPyMCModel
-        From :func:`compile_model`.
-    chains, draws, tune : int
-        Chains, draws kept per chain, and warm-up draws per chain.
-    seed : int
-        Seed of the sampler.
-    cores : int
-        Chains that run at the same time.
-
-    Returns
-    -------
-    DataTree
-        Groups ``posterior`` and ``sample_stats``.
-    """
-    tree = nutpie.sample(
-        compiled,
-        chains=chains,
-        draws=draws,
-        tune=tune,
-        cores=cores,
-        seed=seed,
-        target_accept=TARGET_ACCEPT,
-        progress_bar=False,
-        save_warmup=False,
-    )
-    return _kept(tree)
-
-
-def sample_by_pymc(
-    model: pm.Model, *, chains: int, draws: int, tune: int, seed: int, cores: int = 1
-) -> DataTree:
-    """Sample the posterior by PyMC's own NUTS; see :func:`draw_posterior` for the parameters."""
-    with quiet_about_blas(), model:
-        tree = pm.sample(
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            cores=cores,
-            random_seed=seed,
-            # Without a name PyMC takes nutpie wherever it is installed.
-            nuts_sampler="pymc",
-            target_accept=TARGET_ACCEPT,
-            progressbar=False,
-            compute_convergence_checks=False,
-        )
-    return _kept(tree)
-
-
-def _kept(tree: DataTree) -> DataTree:
-    """Keep what is reported."""
-    posterior = tree.posterior.dataset
-    internal = [name for name in posterior.data_vars if name in INTERNAL or "__" in str(name)]
-    return DataTree.from_dict(
-        {"posterior": posterior.drop_vars(internal), "sample_stats": tree.sample_stats.dataset}
-    )
 
 
 def sample_posterior(
@@ -126,7 +54,7 @@ def sample_posterior(
         Groups ``posterior``, ``sample_stats``, ``observed_data``, ``prior``, ``prior_predictive`` (new clients and
         therapists) and ``posterior_predictive`` (those of the data), about :data:`PREDICTIVE_DRAWS` draws each of the
         last three. Observed and predictive data hold ``outcome`` and ``alliance_<rater>``, each over the rows in which
-        it is observed (``<variable>_row``, numbered in the user's order).
+        it is observed (``<variable>_row``, numbered in the user's order). The attribute ``sampler`` names the sampler.
 
     Notes
     -----
@@ -137,15 +65,15 @@ def sample_posterior(
     )
     settings = {"chains": chains, "draws": draws, "tune": tune, "seed": sampler_seed, "cores": cores}
     if sampler == "nutpie":
-        tree = draw_posterior(compile_model(model), **settings)
+        tree = sample_with_nutpie(compiled_for_nutpie(model), **settings)
     else:
-        tree = sample_by_pymc(model, **settings)
-    posterior = tree.posterior.dataset
+        tree = sample_with_pymc(model, **settings)
+    posterior = tree.posterior.dataset.drop_vars(list(INTERNAL), errors="ignore")
     step = max(1, -(-chains * draws // PREDICTIVE_DRAWS))
     thinned = posterior.isel(draw=slice(None, None, step))
     prior = simulate_from_prior(model, design, PREDICTIVE_DRAWS, prior_seed)
     predicted = simulate_values(design, thinned, predictive_seed, "same")
-    return DataTree.from_dict(
+    found = DataTree.from_dict(
         {
             "posterior": posterior,
             "sample_stats": tree.sample_stats.dataset,
@@ -157,6 +85,8 @@ def sample_posterior(
             ),
         }
     )
+    found.attrs |= tree.attrs
+    return found
 
 
 def _observed_dataset(design: JointDesign, values: NDArray[np.float64]) -> Dataset:

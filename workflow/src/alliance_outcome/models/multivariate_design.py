@@ -51,7 +51,8 @@ class JointSpecification:
         Columns with fixed effects on severity.
     alliance_covariates : sequence of str, optional
         Columns with fixed effects on every rater's alliance; those of the outcome unless given. A covariate of severity
-        that is related to alliance belongs here too: otherwise latent alliance is taken to be independent of it.
+        that is related to alliance belongs here too: otherwise latent alliance is taken to be independent of it. Latent
+        standard deviations are those that the covariates leave.
     """
 
     outcome: str
