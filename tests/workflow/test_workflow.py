@@ -42,7 +42,10 @@ EXPECTED = sorted(
         ),
         *(
             f"tables/{name}.csv"
-            for name in ("checks_bayesian", "contrasts_bayesian", "predictive", "collinearity")
+            for name in (
+                *("checks_bayesian", "contrasts_bayesian", "predictive", "collinearity"),
+                *("bayesian_comparison", "prior_sensitivity", "reporting_checklist"),
+            )
         ),
         *(
             f"tables/{name}.csv"
