@@ -3,9 +3,9 @@
 The model is that of :mod:`alliance_outcome.models.fitted_state`, in terms of standard normal effects b and c: u = Λ_u b
 per unit and v = Λ_v c per cluster, in units of the residual standard deviation. Given the other parameters b and c are
 Gaussian, and everything here comes from their conditional means and covariances: the likelihood, which they are
-integrated out of, its gradient by Fisher's identity (the expectation of the complete-data score given the data; it
-needs no inverse of a covariance matrix, so that variances may be zero), the likelihood of single units and clusters,
-and exact draws of the effects.
+integrated out of, its gradient, the likelihood of single units and clusters, and exact draws of the effects. The
+derivative by the covariance matrix ΛΛ' of u is Σ (ss' - Z'V⁻¹Z) / 2 over units, s = Z'V⁻¹(y - Xβ), and likewise for v;
+no covariance matrix of effects is inverted, so that variances may be zero.
 
 The Gram matrices are those of :mod:`alliance_outcome.models.gram_kernels`, of the rows [Z_u Z_v X y], weighted where
 residuals are AR(1), but with units along the last axis: arithmetic on the same entry of many units runs in the
@@ -27,7 +27,7 @@ _summed = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "cont
 _LARGE = 1e150
 
 #: Units of a block: some arrays of this length fit a first-level cache.
-_BLOCK_UNITS = 256
+_BLOCK_UNITS = 512
 
 
 # -- Arithmetic on one entry of many units ----------------------------------------------------------------------------
@@ -67,6 +67,12 @@ def _set(target, factor, source):  # noqa: ANN001, ANN202
 def _multiply(target, factor):  # noqa: ANN001, ANN202
     for i in range(len(target)):
         target[i] *= factor[i]
+
+
+@_inlined
+def _add_product(target, left, right):  # noqa: ANN001, ANN202
+    for i in range(len(target)):
+        target[i] += left[i] * right[i]
 
 
 @_inlined
@@ -138,6 +144,15 @@ def _transform(factor, source, target):  # noqa: ANN001, ANN202
             _add(target[a], factor[a, c], source[c])
 
 
+@_inlined
+def _transform_transposed(factor, source, target):  # noqa: ANN001, ANN202
+    """Fill `target`, shape (size, n), with Λ' times `source`."""
+    for a in range(len(factor)):
+        _set(target[a], factor[a, a], source[a])
+        for c in range(a + 1, len(factor)):
+            _add(target[a], factor[c, a], source[c])
+
+
 # -- Conditioning -----------------------------------------------------------------------------------------------------
 
 
@@ -151,16 +166,6 @@ def _next_block(cluster_starts, first):  # noqa: ANN001, ANN202
 
 
 @_inlined
-def _largest_block(cluster_starts):  # noqa: ANN001, ANN202
-    largest, first = 0, 0
-    while first < len(cluster_starts) - 1:
-        stop = _next_block(cluster_starts, first)
-        largest = max(largest, cluster_starts[stop] - cluster_starts[first])
-        first = stop
-    return largest
-
-
-@_inlined
 def _random_products(gram, first, stop, coefficients, s, products):  # noqa: ANN001, ANN202
     """Fill `products`, shape (s, n), with [Z_u Z_v]'(y - Xβ) of units."""
     last = gram.shape[1] - 1
@@ -171,55 +176,60 @@ def _random_products(gram, first, stop, coefficients, s, products):  # noqa: ANN
 
 
 @_inlined
-def _whiten_units(gram, first, stop, factor_u, factor_v, products, half, triangle, whitened, link):  # noqa: ANN001, ANN202
+def _whiten_columns(gram, first, stop, factor, solved, half, triangle, inverse):  # noqa: ANN001, ANN202
     """Condition the units' effects b on all else.
 
-    Fills `triangle`, shape (q, q, n), with L, LL' = I + Λ_u'Z_u'Z_uΛ_u, `whitened`, shape (q, n), with
-    L⁻¹Λ_u'Z_u'(y - Xβ), and `link`, shape (r, q, n), with the transpose of L⁻¹Λ_u'Z_u'Z_vΛ_v; `half` is work space.
-    Returns Σ log|LL'|.
+    Fills `triangle`, shape (q, q, n), with L, LL' = I + Λ_u'Z_u'Z_uΛ_u, and `half`, shape (q, m, n), with
+    L⁻¹Λ_u'Z_u' times the first m of [Z_u Z_v X y], but only from the column `solved` on: those before lack L⁻¹.
+    `inverse` is work space. Returns Σ log|LL'|.
     """
-    q, r = len(factor_u), len(factor_v)
+    q, m = half.shape[0], half.shape[1]
     for a in range(q):
-        whitened[a] = 0.0
-        for b in range(q + r):
-            half[b] = 0.0
-        for c in range(a, q):
-            _add(whitened[a], factor_u[c, a], products[c])
-            for b in range(q + r):
-                _add(half[b], factor_u[c, a], gram[c, b, first:stop])
+        for b in range(m):
+            _set(half[a, b], factor[a, a], gram[a, b, first:stop])
+            for c in range(a + 1, q):
+                _add(half[a, b], factor[c, a], gram[c, b, first:stop])
         for b in range(a + 1):
             triangle[a, b] = 1.0 if a == b else 0.0
             for c in range(b, q):
-                _add(triangle[a, b], factor_u[c, b], half[c])
-        for b in range(r):
-            link[b, a] = 0.0
-            for c in range(b, r):
-                _add(link[b, a], factor_v[c, b], half[q + c])
+                _add(triangle[a, b], factor[c, b], half[a, c])
     log_determinant = _factorise(triangle)
-    _solve(triangle, whitened)
-    for b in range(r):
-        _solve(triangle, link[b])
+    for a in range(q):
+        # One division for all columns.
+        inverse[:] = 1.0
+        _divide(inverse, triangle[a, a])
+        for b in range(solved, m):
+            for c in range(a):
+                _subtract_product(half[a, b], triangle[a, c], half[c, b])
+            _multiply(half[a, b], inverse)
     return log_determinant
 
 
 @_inlined
-def _cluster_products(gram, unit, stop, offset, factor_v, q, products, whitened, link, precision, score):  # noqa: ANN001, ANN202
-    """Fill Λ_v'Z_v'W⁻¹Z_vΛ_v (lower triangle) and Λ_v'Z_v'W⁻¹(y - Xβ) of units, in a block from `offset` on."""
-    r, end = len(factor_v), offset + stop - unit
+def _cluster_products(gram, unit, stop, origin, factor_v, products, half, whitened, precision, score):  # noqa: ANN001, ANN202
+    """Fill Λ_v'Z_v'W⁻¹Z_vΛ_v (lower triangle) and Λ_v'Z_v'W⁻¹(y - Xβ) of units.
+
+    `products`, `half` and `whitened` are of a block whose first unit is `origin`.
+    """
+    r, q = len(factor_v), len(whitened)
+    begin, end = unit - origin, stop - origin
     for a in range(r):
         score[a] = 0.0
         for c in range(a, r):
-            score[a] += factor_v[c, a] * _sum(products[q + c, offset:end])
-        for c in range(q):
-            score[a] -= _dot(link[a, c, offset:end], whitened[c, offset:end])
+            value = _sum(products[q + c, begin:end])
+            for d in range(q):
+                value -= _dot(half[d, q + c, begin:end], whitened[d, begin:end])
+            score[a] += factor_v[c, a] * value
         for b in range(a + 1):
-            value = 0.0
-            for c in range(a, r):
-                for d in range(b, r):
-                    value += factor_v[c, a] * factor_v[d, b] * _sum(gram[q + c, q + d, unit:stop])
-            for c in range(q):
-                value -= _dot(link[a, c, offset:end], link[b, c, offset:end])
-            precision[a, b] = value
+            precision[a, b] = 0.0
+    for c in range(r):
+        for d in range(r):
+            value = _sum(gram[q + c, q + d, unit:stop])
+            for e in range(q):
+                value -= _dot(half[e, q + c, begin:end], half[e, q + d, begin:end])
+            for a in range(c + 1):
+                for b in range(min(a, d) + 1):
+                    precision[a, b] += factor_v[c, a] * factor_v[d, b] * value
 
 
 @_inlined
@@ -261,122 +271,213 @@ def _backward(triangle, right):  # noqa: ANN001, ANN202
         right[a] /= triangle[a, a]
 
 
-@_inlined
-def _condition_clusters(  # noqa: ANN202
-    gram,  # noqa: ANN001
-    cluster_starts,  # noqa: ANN001
-    first,  # noqa: ANN001
-    stop,  # noqa: ANN001
-    factor_v,  # noqa: ANN001
-    q,  # noqa: ANN001
-    products,  # noqa: ANN001
-    whitened,  # noqa: ANN001
-    link,  # noqa: ANN001
-    mean_c,  # noqa: ANN001
-    covariance_c,  # noqa: ANN001
-):
-    """Condition the effects c of the clusters of a block, and give every unit those of its cluster.
-
-    Fills `mean_c`, shape (r, n), and `covariance_c`, shape (r, r, n). Returns the sum of log|.| of their precisions,
-    and what c explains beyond b.
-    """
-    r, origin = len(factor_v), cluster_starts[first]
-    if not r:
-        return 0.0, 0.0
-    precision, score = np.empty((r, r)), np.empty(r)
-    column = np.empty(r)
-    log_determinant, explained = 0.0, 0.0
-    for j in range(first, stop):
-        unit, end = cluster_starts[j], cluster_starts[j + 1]
-        _cluster_products(
-            gram, unit, end, unit - origin, factor_v, q, products, whitened, link, precision, score
-        )
-        log_determinant += _factorise_precision(precision)
-        explained += _forward(precision, score)
-        _backward(precision, score)
-        for a in range(r):
-            mean_c[a, unit - origin : end - origin] = score[a]
-            column[:] = 0.0
-            column[a] = 1.0
-            _forward(precision, column)
-            _backward(precision, column)
-            for b in range(r):
-                covariance_c[a, b, unit - origin : end - origin] = column[b]
-    return log_determinant, explained
-
-
 # -- The likelihood and its gradient ----------------------------------------------------------------------------------
 
 
 @_inlined
-def _unit_moments(triangle, whitened, link, mean_c, covariance_c, mean_b, covariance_b, with_c):  # noqa: ANN001, ANN202
-    """Fill mean, shape (q, n), and covariance, (q, q, n), of b, and its covariance with c, shape (r, q, n)."""
-    q, r = len(triangle), len(link)
-    for a in range(q):
-        mean_b[a] = whitened[a]
+def _marginal_products(gram, first, stop, half, whitened, products, crossed):  # noqa: ANN001, ANN202
+    """Integrate the units' effects out of cross-products of Z = [Z_u Z_v].
+
+    Replaces `products`, shape (s, n), Z'(y - Xβ), by Z'W⁻¹(y - Xβ), and fills the lower triangle of `crossed`, shape
+    (s, s, n), with Z'W⁻¹Z, W the covariance matrix of a unit's rows given its cluster's effects.
+    """
+    for a in range(len(products)):
+        for c in range(len(half)):
+            _subtract_product(products[a], half[c, a], whitened[c])
+        for b in range(a + 1):
+            crossed[a, b] = gram[b, a, first:stop]
+            for c in range(len(half)):
+                _subtract_product(crossed[a, b], half[c, a], half[c, b])
+
+
+@_inlined
+def _cluster_information(products, crossed, unit, stop, score, information):  # noqa: ANN001, ANN202
+    """Sum Z_v'W⁻¹(y - Xβ) and Z_v'W⁻¹Z_v over a cluster's units."""
+    r = len(score)
+    q = len(products) - r
+    for a in range(r):
+        score[a] = _sum(products[q + a, unit:stop])
+        for b in range(a + 1):
+            information[a, b] = _sum(crossed[q + a, q + b, unit:stop])
+            information[b, a] = information[a, b]
+
+
+@_inlined
+def _cluster_moments(factor, score, information, triangle, columns, mean, covariance):  # noqa: ANN001, ANN202
+    """Fill mean and covariance of a cluster's v, both relative to the residual variance.
+
+    `triangle` and `columns`, shape (r, r), are work space. Returns log|I + Λ_v'Z_v'W⁻¹Z_vΛ_v| and what v explains
+    beyond u.
+    """
+    r = len(factor)
+    for a in range(r):
+        mean[a] = 0.0
         for b in range(r):
-            _subtract_product(mean_b[a], link[b, a], mean_c[b])
-            with_c[b, a] = 0.0
+            columns[a, b] = factor[a, b] if b <= a else 0.0
+        for b in range(a + 1):
+            triangle[a, b] = 0.0
+            for c in range(a, r):
+                for d in range(b, r):
+                    triangle[a, b] += factor[c, a] * information[c, d] * factor[d, b]
+    log_determinant = _factorise_precision(triangle)
+    # Rows are now those of ΛL⁻ᵀ.
+    for a in range(r):
+        _forward(triangle, columns[a])
+    explained = 0.0
+    for c in range(r):
+        effect = 0.0
+        for a in range(r):
+            effect += columns[a, c] * score[a]
+        explained += effect * effect
+        for a in range(r):
+            mean[a] += columns[a, c] * effect
+    _outer(columns, covariance)
+    return log_determinant, explained
+
+
+@_inlined
+def _outer(left, product):  # noqa: ANN001, ANN202
+    """Fill `product` with a matrix times its transpose."""
+    for a in range(len(left)):
+        for b in range(len(left)):
+            product[a, b] = 0.0
+            for c in range(left.shape[1]):
+                product[a, b] += left[a, c] * left[b, c]
+
+
+@_inlined
+def _add_slopes(score, information, mean, covariance, scale, left, spread, slopes):  # noqa: ANN001, ANN202
+    """Add one cluster's twice the derivative by its effects' relative covariance matrix: ss'/σ² - Z_v'V⁻¹Z_v.
+
+    `left`, shape (r,), and `spread`, shape (r, r), are work space.
+    """
+    r = len(score)
+    for a in range(r):
+        left[a] = score[a]
+        for b in range(r):
+            left[a] -= information[a, b] * mean[b]
+            spread[a, b] = 0.0
             for c in range(r):
-                _subtract_product(with_c[b, a], link[c, a], covariance_c[c, b])
-    _solve_transposed(triangle, mean_b)
-    _unit_covariance(triangle, link, with_c, covariance_b)
-    for b in range(r):
-        _solve_transposed(triangle, with_c[b])
+                spread[a, b] += information[a, c] * covariance[c, b]
+    for a in range(r):
+        for b in range(a + 1):
+            slopes[a, b] += scale * left[a] * left[b] - information[a, b]
+            for c in range(r):
+                slopes[a, b] += spread[a, c] * information[c, b]
 
 
 @_inlined
-def _unit_covariance(triangle, link, with_c, covariance_b):  # noqa: ANN001, ANN202
-    """Fill L⁻ᵀ(I + link'Cov(c)link)L⁻¹; `with_c` holds -Cov(c)link."""
-    q = len(triangle)
+def _condition_clusters(  # noqa: ANN202
+    cluster_starts,  # noqa: ANN001
+    first,  # noqa: ANN001
+    stop,  # noqa: ANN001
+    factor,  # noqa: ANN001
+    products,  # noqa: ANN001
+    crossed,  # noqa: ANN001
+    scale,  # noqa: ANN001
+    slopes,  # noqa: ANN001
+    mean_v,  # noqa: ANN001
+    covariance_v,  # noqa: ANN001
+):
+    """Condition the effects v of the clusters of a block, and give every unit those of its cluster.
+
+    Fills `mean_v`, shape (r, n), and `covariance_v`, shape (r, r, n); adds to `slopes`, shape (r, r). Returns the sum
+    of log|.| of their precisions, and what v explains beyond u.
+    """
+    r, origin = len(factor), cluster_starts[first]
+    score, mean, left = np.empty(r), np.empty(r), np.empty(r)
+    information, covariance = np.empty((r, r)), np.empty((r, r))
+    triangle, columns, spread = np.empty((r, r)), np.empty((r, r)), np.empty((r, r))
+    log_determinant, explained = 0.0, 0.0
+    for j in range(first, stop if r else first):
+        unit, end = cluster_starts[j] - origin, cluster_starts[j + 1] - origin
+        _cluster_information(products, crossed, unit, end, score, information)
+        own_determinant, own_explained = _cluster_moments(
+            factor, score, information, triangle, columns, mean, covariance
+        )
+        log_determinant += own_determinant
+        explained += own_explained
+        _add_slopes(score, information, mean, covariance, scale, left, spread, slopes)
+        for a in range(r):
+            mean_v[a, unit:end] = mean[a]
+            for b in range(r):
+                covariance_v[a, b, unit:end] = covariance[a, b]
+    return log_determinant, explained
+
+
+@_inlined
+def _add_unit_slopes(products, crossed, mean_v, covariance_v, scale, spread, slopes):  # noqa: ANN001, ANN202
+    """Add units' twice the derivative by the relative covariance matrix of u, ss'/σ² - Z_u'V⁻¹Z_u, lower triangle.
+
+    Replaces the first q of `products` by s = Z_u'V⁻¹(y - Xβ); `spread`, shape (r, n), is work space.
+    """
+    r, q = len(mean_v), len(products) - len(mean_v)
+    for a in range(q):
+        for c in range(r):
+            _subtract_product(products[a], crossed[q + c, a], mean_v[c])
+    for a in range(q):
+        for c in range(r):
+            spread[c] = 0.0
+            for d in range(r):
+                _add_product(spread[c], covariance_v[c, d], crossed[q + d, a])
+        for b in range(a + 1):
+            slopes[a, b] += scale * _dot(products[a], products[b]) - _sum(crossed[a, b])
+            for c in range(r):
+                slopes[a, b] += _dot(spread[c], crossed[q + c, b])
+
+
+@_inlined
+def _factor_slopes(slopes, factor):  # noqa: ANN001, ANN202
+    """Turn twice the derivative by ΛΛ', of which the lower triangle is read, into that by the lower triangle of Λ."""
+    size = len(factor)
+    found = np.zeros((size, size))
+    for a in range(size):
+        for b in range(a + 1):
+            for c in range(b, size):
+                found[a, b] += slopes[max(a, c), min(a, c)] * factor[c, b]
+    return found
+
+
+@_inlined
+def _answers(triangle, half, factor_u, columns, answers):  # noqa: ANN001, ANN202
+    """Fill `columns`, shape (q, q, n), with columns of L⁻¹Λ_u', and `answers`, (r, q, n), with how u answers to v."""
+    q = len(factor_u)
+    for a in range(q):
+        for c in range(q):
+            columns[a, c] = factor_u[a, c] if c <= a else 0.0
+        _solve(triangle, columns[a])
+        for b in range(len(answers)):
+            answers[b, a] = 0.0
+            for c in range(q):
+                _subtract_product(answers[b, a], columns[a, c], half[c, q + b])
+
+
+@_inlined
+def _effect_covariances(columns, answers, covariance_v, spread):  # noqa: ANN001, ANN202
+    """Fill the lower triangle of `spread`, shape (s, s, n), with the relative covariance matrix of (u, v)."""
+    q, r = len(columns), len(covariance_v)
+    for a in range(r):
+        spread[q + a, q:] = covariance_v[a]
+        for b in range(q):
+            spread[q + a, b] = 0.0
+            for c in range(r):
+                _add_product(spread[q + a, b], covariance_v[a, c], answers[c, b])
     for a in range(q):
         for b in range(a + 1):
-            covariance_b[a, b] = 1.0 if a == b else 0.0
-            for c in range(len(link)):
-                _subtract_product(covariance_b[a, b], with_c[c, a], link[c, b])
-            covariance_b[b, a] = covariance_b[a, b]
-    for b in range(q):
-        _solve_transposed(triangle, covariance_b[:, b])
-    for a in range(q):
-        _solve_transposed(triangle, covariance_b[a])
+            spread[a, b] = 0.0
+            for c in range(q):
+                _add_product(spread[a, b], columns[a, c], columns[b, c])
+            for c in range(r):
+                _add_product(spread[a, b], answers[c, a], spread[q + c, b])
 
 
 @_inlined
-def _spread(factor_u, factor_v, covariance_b, with_c, covariance_c, spread):  # noqa: ANN001, ANN202
-    """Fill `spread`, shape (s, s, n): row b is the covariance of (Λ_u b, Λ_v c) with the b-th of (b, c)."""
-    q, r = len(factor_u), len(factor_v)
-    for b in range(q):
-        _transform(factor_u, covariance_b[b], spread[b])
-        for a in range(r):
-            spread[b, q + a] = 0.0
-            for c in range(a + 1):
-                _add(spread[b, q + a], factor_v[a, c], with_c[c, b])
-    for b in range(r):
-        _transform(factor_u, with_c[b], spread[q + b])
-        for a in range(r):
-            spread[q + b, q + a] = 0.0
-            for c in range(a + 1):
-                _add(spread[q + b, q + a], factor_v[a, c], covariance_c[c, b])
-
-
-@_inlined
-def _factor_scores(gram, first, stop, offset, left, spread, means, scale, scores):  # noqa: ANN001, ANN202
-    """Add units' share of derivatives by a factor Λ whose effects stand from `offset` on: E[Z'e (b, c)'] / σ²."""
-    for a in range(len(scores)):
-        for b in range(a + 1):
-            value = scale * _dot(left[offset + a], means[b])
-            for c in range(len(spread)):
-                value -= _dot(gram[offset + a, c, first:stop], spread[offset + b, c])
-            scores[a, b] += value
-
-
-@_inlined
-def _correlation_score(change, first, stop, coefficients, effects, spread, factor_u, factor_v, scale):  # noqa: ANN001, ANN202
+def _correlation_score(change, first, stop, coefficients, effects, spread, scale):  # noqa: ANN001, ANN202
     """Return units' E[e'dK e] / σ², dK the derivative by φ of the inverse correlation matrix of residuals."""
-    q, s, p, n = len(factor_u), len(effects), len(coefficients), stop - first
+    s, p, n = len(effects), len(coefficients), stop - first
     m = s + p + 1
     weights = np.empty((m, n))
-    covariance = np.empty(n)
+    product = np.empty(n)
     for a in range(m):
         if a < s:
             weights[a] = -effects[a]
@@ -385,16 +486,12 @@ def _correlation_score(change, first, stop, coefficients, effects, spread, facto
     quadratic, trace = 0.0, 0.0
     for a in range(m):
         for b in range(m):
-            covariance[:] = 0.0
-            _subtract_product(covariance, weights[a], weights[b])
-            quadratic -= _dot(change[a, b, first:stop], covariance)
+            product[:] = 0.0
+            _add_product(product, weights[a], weights[b])
+            quadratic += _dot(change[a, b, first:stop], product)
     for a in range(s):
-        for b in range(s):
-            covariance[:] = 0.0
-            own, offset = (factor_u, 0) if b < q else (factor_v, q)
-            for c in range(b - offset + 1):
-                _add(covariance, own[b - offset, c], spread[offset + c, a])
-            trace += _dot(change[a, b, first:stop], covariance)
+        for b in range(a + 1):
+            trace += (1.0 if a == b else 2.0) * _dot(change[a, b, first:stop], spread[a, b])
     return scale * quadratic + trace
 
 
@@ -445,60 +542,53 @@ def marginal_likelihood(  # noqa: ANN201
     s = q + r
     relative_u, relative_v = factor_u / sigma, factor_v / sigma
     scale = 1.0 / (sigma * sigma)
-    score_u, score_v = np.zeros((q, q)), np.zeros((r, r))
+    slopes_u, slopes_v = np.zeros((q, q)), np.zeros((r, r))
     by_coefficients, residual_sum = _fixed_score(total, coefficients, s)
     log_determinant, by_autocorrelation = 0.0, 0.0
-    size = _largest_block(cluster_starts)
-    space = np.empty((7 * s + q, size))
-    squares = np.empty((2 * q + 2 * r + s, max(s, 1), size))
     first = 0
     while first < len(cluster_starts) - 1:
         stop = _next_block(cluster_starts, first)
         unit, end = cluster_starts[first], cluster_starts[stop]
         n = end - unit
-        products, half, effects, left = (
-            space[:s, :n],
-            space[s : 2 * s, :n],
-            space[2 * s : 3 * s, :n],
-            space[3 * s : 4 * s, :n],
+        # Of the block's own length, so that every row of them is contiguous.
+        products, effects, inverse = np.empty((s, n)), np.empty((s, n)), np.empty(n)
+        whitened, mean_b, mean_v, carried = (
+            np.empty((q, n)),
+            np.empty((q, n)),
+            np.empty((r, n)),
+            np.empty((r, n)),
         )
-        whitened, mean_b, mean_c = (
-            space[4 * s : 4 * s + q, :n],
-            space[5 * s : 5 * s + q, :n],
-            space[6 * s : 6 * s + r, :n],
-        )
-        triangle, covariance_b = squares[:q, :q, :n], squares[q : 2 * q, :q, :n]
-        link, with_c = squares[2 * q : 2 * q + r, :q, :n], squares[2 * q + r : 2 * q + 2 * r, :q, :n]
-        spread = squares[2 * q + 2 * r :, :s, :n]
-        covariance_c = np.empty((r, r, n))
+        half, triangle, crossed = np.empty((q, s, n)), np.empty((q, q, n)), np.empty((s, s, n))
+        covariance_v = np.empty((r, r, n))
         _random_products(gram, unit, end, coefficients, s, products)
-        log_determinant += _whiten_units(
-            gram, unit, end, relative_u, relative_v, products, half, triangle, whitened, link
-        )
+        log_determinant += _whiten_columns(gram, unit, end, relative_u, 0, half, triangle, inverse)
+        _transform_transposed(relative_u, products, whitened)
+        _solve(triangle, whitened)
         for a in range(q):
             residual_sum -= _dot(whitened[a], whitened[a])
+        _marginal_products(gram, unit, end, half, whitened, products, crossed)
         own_determinant, explained = _condition_clusters(
-            gram, cluster_starts, first, stop, relative_v, q, products, whitened, link, mean_c, covariance_c
+            cluster_starts, first, stop, relative_v, products, crossed, scale, slopes_v, mean_v, covariance_v
         )
         log_determinant += own_determinant
         residual_sum -= explained
-        _unit_moments(triangle, whitened, link, mean_c, covariance_c, mean_b, covariance_b, with_c)
-        _transform(relative_u, mean_b, effects[:q])
-        _transform(relative_v, mean_c, effects[q:])
+        _add_unit_slopes(products, crossed, mean_v, covariance_v, scale, carried, slopes_u)
+        # The units' effects are Λ_uΛ_u'Z_u'V⁻¹(y - Xβ).
+        _transform_transposed(relative_u, products, mean_b)
+        _transform(relative_u, mean_b, effects)
+        effects[q:] = mean_v
         for a in range(s):
-            left[a] = products[a]
-            for b in range(s):
-                _subtract_product(left[a], gram[a, b, unit:end], effects[b])
             for b in range(p):
                 by_coefficients[b] -= _dot(gram[a, s + b, unit:end], effects[a])
-        _spread(relative_u, relative_v, covariance_b, with_c, covariance_c, spread)
-        _factor_scores(gram, unit, end, 0, left, spread, mean_b, scale, score_u)
-        _factor_scores(gram, unit, end, q, left, spread, mean_c, scale, score_v)
         if change.shape[2]:
+            columns, answers, spread = np.empty((q, q, n)), np.empty((r, q, n)), np.empty((s, s, n))
+            _answers(triangle, half, relative_u, columns, answers)
+            _effect_covariances(columns, answers, covariance_v, spread)
             by_autocorrelation -= 0.5 * _correlation_score(
-                change, unit, end, coefficients, effects, spread, relative_u, relative_v, scale
+                change, unit, end, coefficients, effects, spread, scale
             )
         first = stop
+    score_u, score_v = _factor_slopes(slopes_u, relative_u), _factor_slopes(slopes_v, relative_v)
     log_likelihood = -0.5 * (
         n_rows * np.log(2.0 * np.pi * sigma * sigma) + log_determinant + scale * residual_sum
     )
@@ -551,8 +641,6 @@ def fixed_effect_products(gram, total, cluster_starts, factor_u, factor_v, produ
     q, r = factor_u.shape[1], factor_v.shape[1]
     s, m = q + r, len(total)
     width = m - s
-    size = _largest_block(cluster_starts)
-    halves, triangles, inverse = np.empty((q, m, size)), np.empty((q, q, size)), np.empty(size)
     log_determinants[:] = 0.0
     products[:] = total[s:, s:]
     first = 0
@@ -560,10 +648,11 @@ def fixed_effect_products(gram, total, cluster_starts, factor_u, factor_v, produ
     while first < len(cluster_starts) - 1:
         stop = _next_block(cluster_starts, first)
         unit, end = cluster_starts[first], cluster_starts[stop]
-        half, triangle = halves[:, :, : end - unit], triangles[:, :, : end - unit]
+        n = end - unit
+        half, triangle, inverse = np.empty((q, m, n)), np.empty((q, q, n)), np.empty(n)
         for draw in range(len(log_determinants)):
             log_determinants[draw] += _whiten_columns(
-                gram, unit, end, factor_u[draw], half, triangle, inverse[: end - unit]
+                gram, unit, end, factor_u[draw], q, half, triangle, inverse
             )
             for a in range(q):
                 for b in range(width):
@@ -577,31 +666,6 @@ def fixed_effect_products(gram, total, cluster_starts, factor_u, factor_v, produ
     for b in range(width):
         for c in range(b):
             products[:, c, b] = products[:, b, c]
-
-
-@_inlined
-def _whiten_columns(gram, first, stop, factor, half, triangle, inverse):  # noqa: ANN001, ANN202
-    """Fill `half`, shape (q, m, n), with L⁻¹Λ_u'Z_u'[Z_u Z_v X y] of units; return Σ log|LL'|."""
-    q, m = half.shape[0], half.shape[1]
-    for a in range(q):
-        for b in range(m):
-            _set(half[a, b], factor[a, a], gram[a, b, first:stop])
-            for c in range(a + 1, q):
-                _add(half[a, b], factor[c, a], gram[c, b, first:stop])
-        for b in range(a + 1):
-            triangle[a, b] = 1.0 if a == b else 0.0
-            for c in range(b, q):
-                _add(triangle[a, b], factor[c, b], half[a, c])
-    log_determinant = _factorise(triangle)
-    for a in range(q):
-        # One division for all columns.
-        inverse[:] = 1.0
-        _divide(inverse, triangle[a, a])
-        for b in range(q, m):
-            for c in range(a):
-                _subtract_product(half[a, b], triangle[a, c], half[c, b])
-            _multiply(half[a, b], inverse)
-    return log_determinant
 
 
 @_inlined
@@ -697,8 +761,8 @@ def group_likelihoods(  # noqa: ANN201
     """
     q, r, n = factor_u.shape[1], factor_v.shape[1], gram.shape[2]
     s = q + r
-    products, half, whitened = np.empty((s, n)), np.empty((s, n)), np.empty((q, n))
-    triangle, link = np.empty((q, q, n)), np.empty((r, q, n))
+    products, whitened, inverse = np.empty((s, n)), np.empty((q, n)), np.empty(n)
+    half, triangle = np.empty((q, s, n)), np.empty((q, q, n))
     own, sums = np.empty(n), np.empty(n)
     precision, score = np.empty((r, r)), np.empty(r)
     whole, whole_score = np.empty((r, r)), np.empty(r)
@@ -707,7 +771,9 @@ def group_likelihoods(  # noqa: ANN201
         scale = 1.0 / (sigma[draw] * sigma[draw])
         log_density = np.log(2.0 * np.pi * sigma[draw] * sigma[draw])
         _random_products(gram, 0, n, coefficients[draw], s, products)
-        _whiten_units(gram, 0, n, relative_u, relative_v, products, half, triangle, whitened, link)
+        _whiten_columns(gram, 0, n, relative_u, q, half, triangle, inverse)
+        _transform_transposed(relative_u, products, whitened)
+        _solve(triangle, whitened)
         _unit_log_determinants(triangle, own)
         _unit_residual_sums(gram, coefficients[draw], s, sums)
         for a in range(q):
@@ -716,18 +782,14 @@ def group_likelihoods(  # noqa: ANN201
             own[i] += unit_constants[i] + unit_rows[i] * log_density + scale * sums[i]
         for j in range(len(cluster_starts) - 1):
             first, stop = cluster_starts[j], cluster_starts[j + 1]
-            _cluster_products(
-                gram, first, stop, first, relative_v, q, products, whitened, link, whole, whole_score
-            )
+            _cluster_products(gram, first, stop, 0, relative_v, products, half, whitened, whole, whole_score)
             precision[:] = whole
             score[:] = whole_score
             determinant = _factorise_precision(precision)
             explained = scale * _forward(precision, score)
             by_cluster[draw, j] = -0.5 * (np.sum(own[first:stop]) + determinant - explained)
             for i in range(first, stop):
-                _cluster_products(
-                    gram, i, i + 1, i, relative_v, q, products, whitened, link, precision, score
-                )
+                _cluster_products(gram, i, i + 1, 0, relative_v, products, half, whitened, precision, score)
                 # What is left of the cluster without the unit.
                 for a in range(r):
                     score[a] = whole_score[a] - score[a]
@@ -762,28 +824,28 @@ def draw_effects(  # noqa: ANN201
         The same for v.
     """
     q, r, n = factor_u.shape[1], factor_v.shape[1], gram.shape[2]
-    products, half, whitened = np.empty((q + r, n)), np.empty((q + r, n)), np.empty((q, n))
-    triangle, link, drawn_c = np.empty((q, q, n)), np.empty((r, q, n)), np.empty((r, n))
+    products, whitened, inverse = np.empty((q + r, n)), np.empty((q, n)), np.empty(n)
+    half, triangle, drawn_v = np.empty((q, q + r, n)), np.empty((q, q, n)), np.empty((r, n))
     precision, score = np.empty((r, r)), np.empty(r)
     for draw in range(len(sigma)):
         relative_u, relative_v = factor_u[draw] / sigma[draw], factor_v[draw] / sigma[draw]
         _random_products(gram, 0, n, coefficients[draw], q + r, products)
-        _whiten_units(gram, 0, n, relative_u, relative_v, products, half, triangle, whitened, link)
+        _whiten_columns(gram, 0, n, relative_u, q, half, triangle, inverse)
+        _transform_transposed(relative_u, products, whitened)
+        _solve(triangle, whitened)
         for j in range(len(cluster_starts) - 1):
             first, stop = cluster_starts[j], cluster_starts[j + 1]
-            _cluster_products(
-                gram, first, stop, first, relative_v, q, products, whitened, link, precision, score
-            )
+            _cluster_products(gram, first, stop, 0, relative_v, products, half, whitened, precision, score)
             _factorise_precision(precision)
             _forward(precision, score)
             score += sigma[draw] * clusters[draw, :, j]
             _backward(precision, score)
-            for a in range(r):
-                drawn_c[a, first:stop] = score[a]
             clusters[draw, :, j] = relative_v @ score
+            for a in range(r):
+                drawn_v[a, first:stop] = clusters[draw, a, j]
         for a in range(q):
             _add(whitened[a], sigma[draw], units[draw, a])
             for b in range(r):
-                _subtract_product(whitened[a], link[b, a], drawn_c[b])
+                _subtract_product(whitened[a], half[a, q + b], drawn_v[b])
         _solve_transposed(triangle, whitened)
         _transform(relative_u, whitened, units[draw])
