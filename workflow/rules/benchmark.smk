@@ -1,10 +1,10 @@
-#: R's side of the benchmark stands beside the other scripts, wherever the working directory is.
-R_SCRIPT = f"{Path(workflow.current_basedir).parent}/scripts/benchmark_engine.R"
+#: R's side of the benchmarks stands beside the other scripts, wherever the working directory is.
+R_SCRIPTS = f"{Path(workflow.current_basedir).parent}/scripts"
 
 
 rule measure_engine:
     input:
-        script=R_SCRIPT,
+        script=f"{R_SCRIPTS}/benchmark_engine.R",
     output:
         measurements="results/benchmark/measurements.csv",
         growth="results/benchmark/growth.csv",
@@ -44,9 +44,42 @@ rule tabulate_engine_speed:
         "../scripts/tabulate_engine_speed.py"
 
 
+rule measure_bayesian:
+    input:
+        script=f"{R_SCRIPTS}/benchmark_brms.R",
+    output:
+        measurements="results/benchmark/bayesian_measurements.csv",
+        conditions="results/benchmark/bayesian_conditions.json",
+    log:
+        "results/logs/measure_bayesian.log",
+    # Nothing else may run beside it.
+    threads: workflow.cores
+    params:
+        seed=derive_seed(RUN.seed, "benchmark", "bayesian") % 2**31,
+        code=code_digest(["models", "analyses/bayesian_benchmark"]),
+    script:
+        "../scripts/measure_bayesian.py"
+
+
+rule tabulate_bayesian_speed:
+    input:
+        measurements="results/benchmark/bayesian_measurements.csv",
+        conditions="results/benchmark/bayesian_conditions.json",
+    output:
+        page="results/benchmark/bayesian_speed.md",
+    log:
+        "results/logs/tabulate_bayesian_speed.log",
+    params:
+        code=code_digest(
+            ["analyses/bayesian_benchmark", "report/bayesian_speed.py", "report/engine_speed.py"]
+        ),
+    script:
+        "../scripts/tabulate_bayesian_speed.py"
+
+
 rule benchmark:
     input:
-        page="results/benchmark/speed.md",
+        pages=["results/benchmark/speed.md", "results/benchmark/bayesian_speed.md"],
         figure="results/benchmark/growth.svg",
     log:
         "results/logs/benchmark.log",

@@ -118,17 +118,27 @@ def _cells(row: pd.Series) -> list[str]:
     return [
         _MEASURES[row["measure"]],
         size,
-        _quantity(row["engine"], row["unit"]),
+        quantity(row["engine"], row["unit"]),
         "" if pd.isna(row["peer"]) else row["peer"],
-        _quantity(row["peer_value"], row["unit"]),
-        _times(row["ratio"]),
-        _times(row["must_reach"]),
+        quantity(row["peer_value"], row["unit"]),
+        times(row["ratio"]),
+        times(row["must_reach"]),
         passed,
     ]
 
 
-def _quantity(value: float, unit: str) -> str:
-    """Write a time or an amount of memory with three digits."""
+def quantity(value: float, unit: str) -> str:
+    """Write a time or an amount of memory with three digits.
+
+    Parameters
+    ----------
+    value : float
+    unit : str
+
+    Returns
+    -------
+    str
+    """
     if pd.isna(value):
         return ""
     if unit == "s" and value < 1.0:
@@ -136,7 +146,17 @@ def _quantity(value: float, unit: str) -> str:
     return f"{value:,.0f} {unit}" if value >= 100.0 else f"{value:.3g} {unit}"
 
 
-def _times(ratio: float) -> str:
+def times(ratio: float) -> str:
+    """Write a ratio; nothing where there is none.
+
+    Parameters
+    ----------
+    ratio : float
+
+    Returns
+    -------
+    str
+    """
     return "" if pd.isna(ratio) else f"{ratio:.3g} ×"
 
 

@@ -8,7 +8,10 @@ import platform
 from pathlib import Path
 
 #: Packages whose versions decide times.
-TIMED_PACKAGES = ("alliance-outcome", "numpy", "numba", "pandas", "formulaic", "statsmodels", "mixedlm")
+TIMED_PACKAGES = (
+    *("alliance-outcome", "numpy", "numba", "pandas", "formulaic", "statsmodels", "mixedlm"),
+    *("pymc", "pytensor", "nutpie", "bambi"),
+)
 #: Where Linux describes the processor.
 PROCESSORS = Path("/proc/cpuinfo")
 

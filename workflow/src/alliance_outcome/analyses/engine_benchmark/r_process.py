@@ -1,4 +1,4 @@
-"""A running R that fits with lme4 on request, one line per question and answer."""
+"""A running R that fits on request, one line per question and answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 
 from alliance_outcome.errors import AllianceOutcomeError
+
+#: What ``benchmark_engine.R`` tells of itself.
+ENGINE_VERSIONS = ("R", "lme4", "linear algebra of R")
 
 
 class NotAvailable(AllianceOutcomeError):
@@ -24,22 +27,24 @@ class RProcess:
     Parameters
     ----------
     script : Path
-        The script ``benchmark_engine.R``, which reads commands.
+        A script that reads commands, such as ``benchmark_engine.R``.
+    versioned : tuple of str
+        Names of the versions that it tells at first.
 
     Attributes
     ----------
     versions : dict of str
-        Versions of R, of lme4 and of R's linear algebra.
+        By name.
     library_seconds : float
-        Time to load lme4.
+        Time to load R's packages.
 
     Raises
     ------
     NotAvailable
-        If there is no Rscript, or R has no lme4.
+        If there is no Rscript, or R lacks a package.
     """
 
-    def __init__(self, script: Path) -> None:
+    def __init__(self, script: Path, versioned: tuple[str, ...] = ENGINE_VERSIONS) -> None:
         program = shutil.which("Rscript")
         if program is None:
             raise NotAvailable("Rscript was not found")
@@ -51,12 +56,12 @@ class RProcess:
             text=True,
         )
         try:
-            seconds, r_version, lme4_version, algebra = self._answer()
+            seconds, *versions = self._answer()
         except AllianceOutcomeError:
             self.close()
             raise
         self.library_seconds = float(seconds)
-        self.versions = {"R": r_version, "lme4": lme4_version, "linear algebra of R": algebra}
+        self.versions = dict(zip(versioned, versions, strict=True))
 
     def ask(self, *words: object) -> list[str]:
         """Send a command and wait for its answer.
