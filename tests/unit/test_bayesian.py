@@ -394,3 +394,10 @@ def test_predictive_summary_by_hand():
     assert found.loc[("posterior", "mean"), "p_value"] == pytest.approx(1 / 3)
     assert found.loc[("prior", "between"), "observed"] == pytest.approx(4.5)
     assert found.loc[("prior", "within"), "observed"] == pytest.approx(np.sqrt(2 / 4))
+
+
+def test_a_single_draw_of_the_prior_has_the_dimensions_of_many():
+    model = small_model(study())
+    one, many = model.prior(1, seed=1), model.prior(2, seed=1)
+    assert {name: each.dims for name, each in one.items()} == {name: each.dims for name, each in many.items()}
+    assert one.sizes["draw"] == 1

@@ -115,3 +115,14 @@ def test_nutpie_takes_over_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None
     tree = model().sample(sampler="collapsed", chains=2, draws=50, tune=100, seed=1)
     assert tree.attrs["sampler"] == "nutpie"
     assert "Pareto shape" in tree.attrs["fallback"]
+
+
+@pytest.mark.parametrize(("tails", "expected"), [(3.0, 6.0), (2_000.0, 40.0)])
+def test_proposals_get_the_tails_of_the_posterior(tails: float, expected: float) -> None:
+    rng = np.random.default_rng(4)
+    values = 10.0 + stats.multivariate_t(shape=np.eye(2), df=tails).rvs(4_000, random_state=rng)
+    density = stats.multivariate_t([10.0, 10.0], np.eye(2), df=tails).logpdf(values)
+    evaluated = Evaluated(density, np.tile(np.eye(3), (len(values), 1, 1)), np.zeros((len(values), 3)))
+    proposed = collapsed_sampler._Proposed(values, evaluated, np.zeros(len(values)))
+    weights = np.full(len(values), 1.0 / len(values))
+    assert collapsed_sampler._best_fitted(proposed, weights, np.ones((1, 2))).df == expected

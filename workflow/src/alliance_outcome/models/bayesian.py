@@ -200,10 +200,12 @@ class BayesianMultilevelModel:
         with quiet_about_blas():
             # Draws are few: the interpreter is faster than compiling them.
             values = pm.draw(wanted, draws=draws, random_seed=seed, mode="FAST_COMPILE")
+        # A single draw comes without a dimension of draws.
+        arrays = [np.asarray(each)[None] if draws == 1 else np.asarray(each) for each in values]
         dims = self.pymc.named_vars_to_dims
         found = {
-            each.name: (("chain", "draw", *dims.get(each.name, ())), np.asarray(value)[None])
-            for each, value in zip(wanted, values, strict=True)
+            each.name: (("chain", "draw", *dims.get(each.name, ())), array[None])
+            for each, array in zip(wanted, arrays, strict=True)
         }
         return Dataset(found, coords=coordinates(self.design))
 

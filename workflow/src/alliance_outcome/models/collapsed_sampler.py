@@ -17,8 +17,9 @@ from scipy import special
 from alliance_outcome.models.collapsed_posterior import CollapsedPosterior, Evaluated
 from alliance_outcome.models.fitted_state import FloatArray
 
-#: Degrees of freedom of the first proposals, of the fitted ones, and of those fitted again where they were too light.
-FIRST_DF, FITTED_DF, HEAVY_DF = 5.0, 6.0, 3.0
+#: Degrees of freedom of the first proposals, those that fitted ones choose from, and of proposals that are fitted again
+#: where tails were too light.
+FIRST_DF, FITTED_DFS, HEAVY_DF = 5.0, (6.0, 12.0, 40.0), 3.0
 
 #: Draws of an adaptation round, most rounds, and the share of effective draws at which they are enough.
 ROUND_DRAWS, MOST_ROUNDS, ENOUGH = 1_000, 4, 0.6
@@ -166,7 +167,7 @@ def _adapted(
     for _ in range(MOST_ROUNDS):
         proposed = _proposed(posterior, proposal, rng, ROUND_DRAWS, threads)
         weights = _smoothed(proposed.log_ratios)[0]
-        proposal = _fitted(proposed.values, weights, posterior.signs, FITTED_DF)
+        proposal = _best_fitted(proposed, weights, posterior.signs)
         if 1.0 / np.sum(weights**2) >= ENOUGH * len(weights):
             break
     chosen = rng.choice(len(weights), chains, p=weights)
@@ -199,6 +200,21 @@ def _smoothed(log_ratios: FloatArray) -> tuple[FloatArray, float]:
     log_weights, pareto_k = array_stats.psislw(-log_ratios[possible])
     weights[possible] = np.exp(log_weights - special.logsumexp(log_weights))
     return weights, float(pareto_k)
+
+
+def _best_fitted(proposed: _Proposed, weights: FloatArray, signs: FloatArray) -> Proposal:
+    """Fit proposals to weighted values, with the tails that make the most of them.
+
+    With importance ratios w a share 1 / (E[w] E[1/w]) of proposals counts, expectations over the posterior.
+    """
+    candidates = [_fitted(proposed.values, weights, signs, df) for df in FITTED_DFS]
+    counted = weights > 0.0
+    log_weights = np.log(weights[counted])
+    losses = []
+    for proposal in candidates:
+        ratios = (proposed.evaluated.log_density - proposal.log_density(proposed.values))[counted]
+        losses.append(special.logsumexp(log_weights + ratios) + special.logsumexp(log_weights - ratios))
+    return candidates[int(np.argmin(losses))]
 
 
 def _fitted(values: FloatArray, weights: FloatArray, signs: FloatArray, df: float) -> Proposal:

@@ -26,8 +26,8 @@ _summed = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "cont
 #: Products are turned into logarithms beyond this.
 _LARGE = 1e150
 
-#: Units of a block: some arrays of this length fit a first-level cache.
-_BLOCK_UNITS = 512
+#: Units of a block, whose arrays fit a second-level cache; smaller blocks spend more on beginning loops than they save.
+_BLOCK_UNITS = 2048
 
 
 # -- Arithmetic on one entry of many units ----------------------------------------------------------------------------
@@ -47,6 +47,21 @@ def _sum(values):  # noqa: ANN001, ANN202
     for i in range(len(values)):
         value += values[i]
     return value
+
+
+# Written out, because an assignment to a slice is compiled for any strides and shapes, and takes four times as long.
+
+
+@_inlined
+def _fill(target, value):  # noqa: ANN001, ANN202
+    for i in range(len(target)):
+        target[i] = value
+
+
+@_inlined
+def _copy(target, source):  # noqa: ANN001, ANN202
+    for i in range(len(target)):
+        target[i] = source[i]
 
 
 @_inlined
@@ -139,8 +154,8 @@ def _solve_transposed(triangle, right):  # noqa: ANN001, ANN202
 def _transform(factor, source, target):  # noqa: ANN001, ANN202
     """Fill `target`, shape (size, n), with Λ times `source`."""
     for a in range(len(factor)):
-        target[a] = 0.0
-        for c in range(a + 1):
+        _set(target[a], factor[a, 0], source[0])
+        for c in range(1, a + 1):
             _add(target[a], factor[a, c], source[c])
 
 
@@ -170,7 +185,7 @@ def _random_products(gram, first, stop, coefficients, s, products):  # noqa: ANN
     """Fill `products`, shape (s, n), with [Z_u Z_v]'(y - Xβ) of units."""
     last = gram.shape[1] - 1
     for a in range(s):
-        products[a] = gram[a, last, first:stop]
+        _copy(products[a], gram[a, last, first:stop])
         for b in range(len(coefficients)):
             _add(products[a], -coefficients[b], gram[a, s + b, first:stop])
 
@@ -190,13 +205,13 @@ def _whiten_columns(gram, first, stop, factor, solved, half, triangle, inverse):
             for c in range(a + 1, q):
                 _add(half[a, b], factor[c, a], gram[c, b, first:stop])
         for b in range(a + 1):
-            triangle[a, b] = 1.0 if a == b else 0.0
+            _fill(triangle[a, b], 1.0 if a == b else 0.0)
             for c in range(b, q):
                 _add(triangle[a, b], factor[c, b], half[a, c])
     log_determinant = _factorise(triangle)
     for a in range(q):
         # One division for all columns.
-        inverse[:] = 1.0
+        _fill(inverse, 1.0)
         _divide(inverse, triangle[a, a])
         for b in range(solved, m):
             for c in range(a):
@@ -285,7 +300,7 @@ def _marginal_products(gram, first, stop, half, whitened, products, crossed):  #
         for c in range(len(half)):
             _subtract_product(products[a], half[c, a], whitened[c])
         for b in range(a + 1):
-            crossed[a, b] = gram[b, a, first:stop]
+            _copy(crossed[a, b], gram[b, a, first:stop])
             for c in range(len(half)):
                 _subtract_product(crossed[a, b], half[c, a], half[c, b])
 
@@ -399,9 +414,9 @@ def _condition_clusters(  # noqa: ANN202
         explained += own_explained
         _add_slopes(score, information, mean, covariance, scale, left, spread, slopes)
         for a in range(r):
-            mean_v[a, unit:end] = mean[a]
+            _fill(mean_v[a, unit:end], mean[a])
             for b in range(r):
-                covariance_v[a, b, unit:end] = covariance[a, b]
+                _fill(covariance_v[a, b, unit:end], covariance[a, b])
     return log_determinant, explained
 
 
@@ -417,7 +432,7 @@ def _add_unit_slopes(products, crossed, mean_v, covariance_v, scale, spread, slo
             _subtract_product(products[a], crossed[q + c, a], mean_v[c])
     for a in range(q):
         for c in range(r):
-            spread[c] = 0.0
+            _fill(spread[c], 0.0)
             for d in range(r):
                 _add_product(spread[c], covariance_v[c, d], crossed[q + d, a])
         for b in range(a + 1):
@@ -444,10 +459,10 @@ def _answers(triangle, half, factor_u, columns, answers):  # noqa: ANN001, ANN20
     q = len(factor_u)
     for a in range(q):
         for c in range(q):
-            columns[a, c] = factor_u[a, c] if c <= a else 0.0
+            _fill(columns[a, c], factor_u[a, c] if c <= a else 0.0)
         _solve(triangle, columns[a])
         for b in range(len(answers)):
-            answers[b, a] = 0.0
+            _fill(answers[b, a], 0.0)
             for c in range(q):
                 _subtract_product(answers[b, a], columns[a, c], half[c, q + b])
 
@@ -457,14 +472,15 @@ def _effect_covariances(columns, answers, covariance_v, spread):  # noqa: ANN001
     """Fill the lower triangle of `spread`, shape (s, s, n), with the relative covariance matrix of (u, v)."""
     q, r = len(columns), len(covariance_v)
     for a in range(r):
-        spread[q + a, q:] = covariance_v[a]
+        for b in range(r):
+            _copy(spread[q + a, q + b], covariance_v[a, b])
         for b in range(q):
-            spread[q + a, b] = 0.0
+            _fill(spread[q + a, b], 0.0)
             for c in range(r):
                 _add_product(spread[q + a, b], covariance_v[a, c], answers[c, b])
     for a in range(q):
         for b in range(a + 1):
-            spread[a, b] = 0.0
+            _fill(spread[a, b], 0.0)
             for c in range(q):
                 _add_product(spread[a, b], columns[a, c], columns[b, c])
             for c in range(r):
@@ -486,7 +502,7 @@ def _correlation_score(change, first, stop, coefficients, effects, spread, scale
     quadratic, trace = 0.0, 0.0
     for a in range(m):
         for b in range(m):
-            product[:] = 0.0
+            _fill(product, 0.0)
             _add_product(product, weights[a], weights[b])
             quadratic += _dot(change[a, b, first:stop], product)
     for a in range(s):
@@ -576,7 +592,8 @@ def marginal_likelihood(  # noqa: ANN201
         # The units' effects are Λ_uΛ_u'Z_u'V⁻¹(y - Xβ).
         _transform_transposed(relative_u, products, mean_b)
         _transform(relative_u, mean_b, effects)
-        effects[q:] = mean_v
+        for a in range(r):
+            _copy(effects[q + a], mean_v[a])
         for a in range(s):
             for b in range(p):
                 by_coefficients[b] -= _dot(gram[a, s + b, unit:end], effects[a])
@@ -641,6 +658,7 @@ def fixed_effect_products(gram, total, cluster_starts, factor_u, factor_v, produ
     q, r = factor_u.shape[1], factor_v.shape[1]
     s, m = q + r, len(total)
     width = m - s
+    block, precision, weighted = np.empty((r, r + width)), np.empty((r, r)), np.empty((r + width, r))
     log_determinants[:] = 0.0
     products[:] = total[s:, s:]
     first = 0
@@ -650,6 +668,7 @@ def fixed_effect_products(gram, total, cluster_starts, factor_u, factor_v, produ
         unit, end = cluster_starts[first], cluster_starts[stop]
         n = end - unit
         half, triangle, inverse = np.empty((q, m, n)), np.empty((q, q, n)), np.empty(n)
+        linked = np.empty((r, r + width, n))
         for draw in range(len(log_determinants)):
             log_determinants[draw] += _whiten_columns(
                 gram, unit, end, factor_u[draw], q, half, triangle, inverse
@@ -658,9 +677,18 @@ def fixed_effect_products(gram, total, cluster_starts, factor_u, factor_v, produ
                 for b in range(width):
                     for c in range(b + 1):
                         products[draw, b, c] -= _dot(half[a, s + b], half[a, s + c])
+            if r:
+                _linked_columns(gram, unit, end, half, linked)
             for j in range(first, stop if r else first):
                 log_determinants[draw] += _take_cluster(
-                    gram, cluster_starts[j], cluster_starts[j + 1], unit, factor_v[draw], half, products[draw]
+                    linked,
+                    cluster_starts[j] - unit,
+                    cluster_starts[j + 1] - unit,
+                    factor_v[draw],
+                    block,
+                    precision,
+                    weighted,
+                    products[draw],
                 )
         first = stop
     for b in range(width):
@@ -669,39 +697,41 @@ def fixed_effect_products(gram, total, cluster_starts, factor_u, factor_v, produ
 
 
 @_inlined
-def _cluster_block(gram, unit, end, origin, half, block):  # noqa: ANN001, ANN202
-    """Fill `block`, shape (r, r + p + 1), with Z_v'W⁻¹[Z_v X y] of a cluster's units, which `half` whitens."""
+def _linked_columns(gram, unit, end, half, linked):  # noqa: ANN001, ANN202
+    """Fill `linked`, shape (r, r + p + 1, n), with Z_v'W⁻¹[Z_v X y] of units, which `half` whitens."""
     q = len(half)
-    begin, finish = unit - origin, end - origin
-    for a in range(len(block)):
-        for b in range(block.shape[1]):
-            value = _sum(gram[q + a, q + b, unit:end])
+    for a in range(len(linked)):
+        for b in range(linked.shape[1]):
+            _copy(linked[a, b], gram[q + a, q + b, unit:end])
             for c in range(q):
-                value -= _dot(half[c, q + a, begin:finish], half[c, q + b, begin:finish])
-            block[a, b] = value
+                _subtract_product(linked[a, b], half[c, q + a], half[c, q + b])
 
 
 @_inlined
-def _take_cluster(gram, unit, end, origin, factor, half, products):  # noqa: ANN001, ANN202
-    """Take what a cluster's effects explain from [X y]'W⁻¹[X y], lower triangle; return log|.| of their precision."""
-    r, width = len(factor), len(products)
-    block, precision = np.empty((r, r + width)), np.zeros((r, r))
-    weighted = np.zeros((r + width, r))
-    _cluster_block(gram, unit, end, origin, half, block)
-    for a in range(r):
-        for c in range(a, r):
-            for b in range(r + width):
+def _take_cluster(linked, begin, finish, factor, block, precision, weighted, products):  # noqa: ANN001, ANN202, C901
+    """Take what a cluster's effects explain from [X y]'W⁻¹[X y], lower triangle; return log|.| of their precision.
+
+    `block`, shape (r, r + p + 1), `precision`, (r, r), and `weighted`, (r + p + 1, r), are work space.
+    """
+    r, columns = len(factor), block.shape[1]
+    for b in range(columns):
+        for a in range(r):
+            block[a, b] = _sum(linked[a, b, begin:finish])
+        for a in range(r):
+            weighted[b, a] = 0.0
+            for c in range(a, r):
                 weighted[b, a] += factor[c, a] * block[c, b]
     for a in range(r):
         for b in range(a + 1):
+            precision[a, b] = 0.0
             for c in range(b, r):
                 precision[a, b] += weighted[c, a] * factor[c, b]
     log_determinant = _factorise_precision(precision)
-    for b in range(width):
-        column = weighted[r + b]
-        _forward(precision, column)
-        for c in range(b + 1):
-            products[b, c] -= _dot(column, weighted[r + c])
+    for b in range(r, columns):
+        _forward(precision, weighted[b])
+        for c in range(r, b + 1):
+            for a in range(r):
+                products[b - r, c - r] -= weighted[b, a] * weighted[c, a]
     return log_determinant
 
 
@@ -712,7 +742,7 @@ def _take_cluster(gram, unit, end, origin, factor, half, products):  # noqa: ANN
 def _unit_residual_sums(gram, coefficients, s, sums):  # noqa: ANN001, ANN202
     """Fill `sums`, shape (n_units,), with (y - Xβ)'(y - Xβ) of each unit."""
     last, p = len(gram) - 1, len(coefficients)
-    sums[:] = gram[last, last]
+    _copy(sums, gram[last, last])
     for a in range(p):
         _add(sums, -2.0 * coefficients[a], gram[s + a, last])
         for b in range(p):
@@ -722,7 +752,7 @@ def _unit_residual_sums(gram, coefficients, s, sums):  # noqa: ANN001, ANN202
 @_inlined
 def _unit_log_determinants(triangle, log_determinants):  # noqa: ANN001, ANN202
     """Fill log|LL'| of each unit from the factors L, shape (q, q, n)."""
-    log_determinants[:] = 0.0
+    _fill(log_determinants, 0.0)
     for a in range(len(triangle)):
         for i in range(len(log_determinants)):
             log_determinants[i] += 2.0 * np.log(triangle[a, a, i])
@@ -842,7 +872,7 @@ def draw_effects(  # noqa: ANN201
             _backward(precision, score)
             clusters[draw, :, j] = relative_v @ score
             for a in range(r):
-                drawn_v[a, first:stop] = clusters[draw, a, j]
+                _fill(drawn_v[a, first:stop], clusters[draw, a, j])
         for a in range(q):
             _add(whitened[a], sigma[draw], units[draw, a])
             for b in range(r):
