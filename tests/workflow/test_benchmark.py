@@ -1,7 +1,8 @@
-"""The target that times the multilevel engine: what it runs, and what it does with measurements that are there."""
+"""The target that times the models: what it runs, and what it does with measurements that are there."""
 
 import pandas as pd
 
+from alliance_outcome.analyses.bayesian_benchmark.measuring import HOT, MEASUREMENT_COLUMNS, WHOLE
 from alliance_outcome.analyses.engine_benchmark.designs import SIZES
 from alliance_outcome.analyses.engine_benchmark.growth import GROWTH_COLUMNS
 from alliance_outcome.analyses.engine_benchmark.records import Recorder
@@ -12,6 +13,8 @@ def test_the_benchmark_measures_tabulates_and_shows(empty_workspace):
     assert empty_workspace.planned_rules("benchmark") == {
         "measure_engine": 1,
         "tabulate_engine_speed": 1,
+        "measure_bayesian": 1,
+        "tabulate_bayesian_speed": 1,
         "benchmark": 1,
     }
 
@@ -26,11 +29,26 @@ def test_measurements_that_are_there_are_shown_again_not_made_again(empty_worksp
     growth = [("rows", rows, 2_000, 100, 0.01, 0.005) for rows in (6_000, 12_000)]
     pd.DataFrame(growth, columns=list(GROWTH_COLUMNS)).to_csv(results / "growth.csv", index=False)
     write_conditions({"cores": "2"}, ["mixedlm: not installed"], results / "conditions.json")
-    assert "measure_engine" not in empty_workspace.planned_rules("benchmark")
+    posteriors = [
+        {
+            **{"contestant": contestant, "process": process, "run": 1, "chains": 4, "kept": 1_000},
+            **{"rows": SIZES[0].rows, "clients": SIZES[0].clients, "therapists": SIZES[0].therapists},
+            **{"preparing_seconds": 1.0, "sampling_seconds": seconds, "smallest_ess": 2_000.0},
+            **{"warm_up": 1_000, "largest_r_hat": 1.0, "divergences": 0},
+        }
+        for contestant, process, seconds in (("NUTS", WHOLE, 1.0), ("brms", HOT, 100.0))
+    ]
+    bayesian = pd.DataFrame(posteriors, columns=list(MEASUREMENT_COLUMNS))
+    bayesian.to_csv(results / "bayesian_measurements.csv", index=False)
+    write_conditions({"cores": "2"}, ["bambi: not installed"], results / "bayesian_conditions.json")
+    assert not {"measure_engine", "measure_bayesian"} & set(empty_workspace.planned_rules("benchmark"))
     run = empty_workspace.run("benchmark")
     assert run.returncode == 0, run.stdout
     assert "1 of 1 figures pass." in run.stdout
     assert "- mixedlm: not installed" in run.stdout
+    assert "- bambi: not installed" in run.stdout
+    # 2,000 effective draws a second beside 20: too few; with a second of setting up 1,000: more than enough.
+    assert "1 of 2 figures pass. Missed: NUTS, sampling beside brms" in run.stdout
     assert pd.read_csv(results / "speed.csv")["ratio"].tolist() == [15.0]
     assert (results / "growth.svg").read_text(encoding="utf-8").startswith("<?xml")
     # A gate: it shows the page whenever it is asked to.
