@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from alliance_outcome.design.early_rows import early_rows
-from alliance_outcome.design.rows import hybrid_rows, restricted_cubic_spline
+from alliance_outcome.design.rows import hybrid_rows, incomplete_rows, restricted_cubic_spline
 from alliance_outcome.errors import StudyError
 from alliance_outcome.settings import DesignSettings
 
@@ -103,6 +103,52 @@ def test_the_flow_loses_no_row_uncounted(sessions):
     flow = found.flow
     assert flow["n_rows"].iloc[0] == 9
     assert flow["n_rows"].iloc[0] - flow["n_removed"].sum() == len(found.rows) == flow["n_rows"].iloc[-1]
+
+
+def test_incomplete_rows_keep_whatever_was_rated(sessions):
+    found = incomplete_rows(sessions, AFTER_BEFORE, DesignSettings(lag_unit="attended"), CLIENTS, THERAPISTS)
+    own = found.rows[found.rows["client"] == "a"]
+    columns = ["session", "alliance_client", "alliance_therapist", "outcome"]
+    expected = [(1, 4.0, 3.0, 26.0), (2, 5.0, 4.0, 24.0), (4, 6.0, None, 22.0), (5, 7.0, 6.0, 20.0)]
+    expected += [(6, 6.5, 5.0, None)]
+    values = own[columns].astype(object).where(own[columns].notna(), None)
+    assert list(values.itertuples(index=False, name=None)) == expected
+
+
+def test_incomplete_rows_drop_what_nobody_rated(sessions):
+    last = sessions["session"].eq(6) & sessions["client"].eq("a")
+    blank = sessions.assign(
+        alliance_client=sessions["alliance_client"].mask(last),
+        alliance_therapist=sessions["alliance_therapist"].mask(last),
+    )
+    found = incomplete_rows(blank, AFTER_BEFORE, DesignSettings(lag_unit="attended"), CLIENTS, THERAPISTS)
+    assert 6 not in found.rows.loc[found.rows["client"] == "a", "session"].tolist()
+    steps = found.flow.set_index("step")["n_removed"].to_dict()
+    assert steps == {"held": 0, "rated": 1, "baseline": 0, "covariates": 0}
+    assert set(found.flow["stage"]) == {"joint"}
+
+
+@pytest.mark.parametrize("lag_unit", ["attended", "scheduled", "week"])
+@pytest.mark.parametrize("timing", [("after", "after", "before"), ("before", "after", "after")])
+def test_incomplete_rows_hold_the_hybrid_rows_as_they_are(sessions, lag_unit, timing):
+    timings = dict(zip(AFTER_BEFORE, timing, strict=True))
+    settings = DesignSettings(lag_unit=lag_unit, max_gap_weeks=4, covariates={"client": ["gender"]})
+    complete = hybrid_rows(sessions, timings, settings, CLIENTS, THERAPISTS)
+    found = incomplete_rows(sessions, timings, settings, CLIENTS, THERAPISTS)
+    needed = ["alliance_client", "alliance_therapist", "outcome"]
+    assert len(found.rows) > len(complete.rows) > 0
+    pd.testing.assert_frame_equal(
+        found.rows.dropna(subset=needed).reset_index(drop=True), complete.rows, check_dtype=False
+    )
+    assert (found.trend, found.covariates) == (complete.trend, complete.covariates)
+
+
+def test_an_outcome_that_comes_too_late_is_missing_and_its_ratings_stay(sessions):
+    settings = DesignSettings(lag_unit="attended", max_gap_weeks=4)
+    found = incomplete_rows(sessions, AFTER_BEFORE, settings, CLIENTS, THERAPISTS).rows
+    late = found[(found["client"] == "a") & (found["session"] == 4)]
+    assert late["alliance_client"].tolist() == [6.0]
+    assert late["outcome"].isna().all()
 
 
 def test_covariates_become_indicators_against_the_most_frequent_category(sessions):

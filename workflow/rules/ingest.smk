@@ -49,6 +49,7 @@ rule prepare_rows:
         measures="results/{study}/tables/measures.csv",
     output:
         hybrid="results/{study}/data/hybrid_rows.parquet",
+        joint="results/{study}/data/joint_rows.parquet",
         early="results/{study}/data/early_rows.parquet",
         context="results/{study}/tables/design.json",
         flow="results/{study}/tables/data_flow_design.csv",

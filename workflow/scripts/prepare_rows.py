@@ -1,4 +1,4 @@
-"""Build the rows of the hybrid and early-alliance models."""
+"""Build the rows of the hybrid, joint and early-alliance models."""
 
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def main(snakemake) -> None:
     )
     early = with_implied_outcome(prepared.early, tables["sessions"], prepared.context)
     prepared.hybrid.to_parquet(snakemake.output.hybrid, index=False)
+    prepared.joint.to_parquet(snakemake.output.joint, index=False)
     early.to_parquet(snakemake.output.early, index=False)
     prepared.context.write(Path(snakemake.output.context))
     prepared.flow.to_csv(snakemake.output.flow, index=False, lineterminator="\n")

@@ -11,7 +11,7 @@ import pandas as pd
 from alliance_outcome.analyses.context import AnalysisContext, order_raters
 from alliance_outcome.design.early_rows import early_rows
 from alliance_outcome.design.levels import THREE_LEVELS, TWO_LEVELS, level_deviations, split_levels
-from alliance_outcome.design.rows import ModelRows, hybrid_rows
+from alliance_outcome.design.rows import ModelRows, hybrid_rows, incomplete_rows
 from alliance_outcome.design.timing import recall_warning, timing_sentence
 from alliance_outcome.settings import DesignSettings
 
@@ -20,9 +20,10 @@ DAYS_PER_WEEK = 7
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """Rows of both analyses, the study's context and the data flow of the design stage."""
+    """Rows of all analyses, the study's context and the data flow of the design stage."""
 
     hybrid: pd.DataFrame
+    joint: pd.DataFrame
     early: pd.DataFrame
     context: AnalysisContext
     flow: pd.DataFrame
@@ -57,7 +58,8 @@ def prepare_study(
     Returns
     -------
     PreparedStudy
-        Hybrid rows carry the level columns; early rows are split when a model's outcome is chosen.
+        Hybrid rows carry the level columns; early rows are split when a model's outcome is chosen; joint rows, in which
+        ratings and outcomes may be missing, are never split.
     """
     outcome = measures.set_index("measure").loc[primary_outcome]
     alliance = measures[measures["construct"] == "alliance"].set_index("rater")
@@ -65,6 +67,7 @@ def prepare_study(
     timings = {f"alliance_{rater}": alliance.loc[rater, "timing"] for rater in raters}
     timings["severity"] = outcome["timing"]
     hybrid = hybrid_rows(sessions, timings, settings, clients, therapists)
+    joint = incomplete_rows(sessions, timings, settings, clients, therapists)
     early = early_rows(sessions, timings, settings, clients, therapists)
     context = AnalysisContext(
         study=name,
@@ -89,7 +92,8 @@ def prepare_study(
         warnings=_warnings(hybrid, outcome["recall_days"], raters),
     )
     rows = split_levels(hybrid.rows, [f"alliance_{rater}" for rater in raters])
-    return PreparedStudy(rows, early.rows, context, pd.concat([hybrid.flow, early.flow], ignore_index=True))
+    flow = pd.concat([hybrid.flow, joint.flow, early.flow], ignore_index=True)
+    return PreparedStudy(rows, joint.rows, early.rows, context, flow)
 
 
 def _adjustment(settings: DesignSettings) -> str:

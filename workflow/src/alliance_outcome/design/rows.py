@@ -106,14 +106,57 @@ def hybrid_rows(
     flow = RowFlow("hybrid")
     flow.note("held", "Held sessions", slots)
     pairs = _pair_with_alliance(slots, alliances, timings)
-    flow.note("rated", "… with alliance rated by every rater", pairs)
+    pairs = flow.note("rated", "… with alliance rated by every rater", pairs.dropna(subset=alliances))
     pairs = flow.note("outcome", "… and severity measured at lag 1", pairs.dropna(subset="outcome"))
     if settings.max_gap_weeks is not None:
         near = ~(pairs["gap_weeks"] > settings.max_gap_weeks)
         text = f"… at most {settings.max_gap_weeks:g} weeks apart"
         pairs = flow.note("gap", text, pairs[near])
-    first = first_severity(sessions, slots, timings)
-    pairs = pairs.assign(severity_first=pairs["client"].map(first))
+    pairs = pairs.assign(severity_first=pairs["client"].map(first_severity(sessions, slots, timings)))
+    return _with_covariates(pairs, settings, clients, therapists, flow)
+
+
+def incomplete_rows(
+    sessions: pd.DataFrame,
+    timings: Mapping[str, str],
+    settings: DesignSettings,
+    clients: pd.DataFrame,
+    therapists: pd.DataFrame,
+) -> ModelRows:
+    """Pair each alliance rating with its lag-1 outcome, whichever of them is missing.
+
+    Parameters
+    ----------
+    sessions, timings, settings, clients, therapists
+        See :func:`hybrid_rows`.
+
+    Returns
+    -------
+    ModelRows
+        The rows of :func:`hybrid_rows`, and those in which one rating, the other, or the outcome is missing. An
+        outcome that comes too late (`max_gap_weeks`) is missing; ratings stay.
+    """
+    alliances = [name for name in timings if name != "severity"]
+    slots = _slot_table(sessions, settings.lag_unit)
+    flow = RowFlow("joint")
+    flow.note("held", "Held sessions", slots)
+    pairs = _pair_with_alliance(slots, alliances, timings)
+    if settings.max_gap_weeks is not None:
+        pairs["outcome"] = pairs["outcome"].mask(pairs["gap_weeks"] > settings.max_gap_weeks)
+    known = pairs.dropna(subset=[*alliances, "outcome"], how="all")
+    pairs = flow.note("rated", "… with alliance rated by anybody, or severity measured at lag 1", known)
+    pairs = pairs.assign(severity_first=pairs["client"].map(first_severity(sessions, slots, timings)))
+    return _with_covariates(pairs, settings, clients, therapists, flow)
+
+
+def _with_covariates(
+    pairs: pd.DataFrame,
+    settings: DesignSettings,
+    clients: pd.DataFrame,
+    therapists: pd.DataFrame,
+    flow: RowFlow,
+) -> ModelRows:
+    """Keep rows whose covariates are known, and add the trend."""
     pairs = flow.note(
         "baseline", "… and severity before the first alliance rating", pairs.dropna(subset="severity_first")
     )
@@ -133,7 +176,7 @@ def _slot_table(sessions: pd.DataFrame, lag_unit: str) -> pd.DataFrame:
 def _pair_with_alliance(
     slots: pd.DataFrame, alliances: Iterable[str], timings: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Join each rater's alliance to the slot of its lag-1 outcome; slots without any outcome row stay, unpaired."""
+    """Join each rater's alliance to the slot of its lag-1 outcome; whatever is missing stays missing."""
     offsets = {name: outcome_offset(timings[name], timings["severity"]) for name in alliances}
     lead = max(offsets.values())
     pairs = slots[["client", "therapist", "session", "week", "slot"]].copy()
@@ -141,7 +184,6 @@ def _pair_with_alliance(
         rated = slots[["client", "slot", name]].assign(slot=slots["slot"] + offset - lead)
         pairs = pairs.merge(rated, on=["client", "slot"], how="left")
     # ``slot`` is that of the earliest alliance rating of the pair; its outcome lies ``lead`` slots later.
-    pairs = pairs.dropna(subset=list(offsets))
     severity = slots[["client", "slot", "severity", "week"]]
     later = severity.rename(columns={"severity": "outcome", "week": "outcome_week"})
     earlier = severity[["client", "slot", "severity"]].rename(columns={"severity": "outcome_before"})

@@ -25,6 +25,7 @@ _KINDS = {
 }
 _STAGES = {
     "hybrid": "Session-to-session models",
+    "joint": "Model of severity and all ratings",
     "early": "Early-alliance models",
 }
 
