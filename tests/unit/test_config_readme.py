@@ -39,6 +39,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "`early`": settings.EarlySettings,
     "`covariates`": settings.CovariateSettings,
     "`priors`": settings.PriorSettings,
+    "`reliability`": settings.ReliabilitySettings,
     "`simulation`": SimulationSettings,
     "Keys of a scoring key": instruments.Instrument,
     "`score` of a key": instruments.Score,

@@ -270,6 +270,92 @@ def test_several_contradictions_come_together():
     assert "covariates.therapist: years" in problem
 
 
+def within(**stated: Any) -> Edit:
+    """State the reliability of the client's ratings within clients."""
+    return lambda study: study.update(reliability={"client": {"within_client": stated}})
+
+
+@pytest.mark.parametrize(
+    ("edit", "column", "problem"),
+    [
+        (within(mean=0.8), "reliability.client.within_client.source", "this key is required"),
+        (
+            within(source="a manual"),
+            "reliability.client.within_client",
+            "state either mean (with or without sd) or interval",
+        ),
+        (
+            within(mean=0.8, interval=[0.7, 0.9], source="a manual"),
+            "reliability.client.within_client",
+            "state either mean (with or without sd) or interval",
+        ),
+        (
+            within(interval=[0.7, 0.9], sd=0.1, source="a manual"),
+            "reliability.client.within_client",
+            "an interval already says how uncertain the reliability is; remove sd",
+        ),
+        (
+            within(interval=[0.9, 0.7], source="a manual"),
+            "reliability.client.within_client",
+            "the lower end of interval must be below the upper one",
+        ),
+        (
+            within(mean=0.9, sd=0.3, source="a manual"),
+            "reliability.client.within_client",
+            "no distribution between 0 and 1 has this mean and sd; make sd smaller",
+        ),
+        (
+            within(mean=1, sd=0.1, source="a manual"),
+            "reliability.client.within_client",
+            "no distribution between 0 and 1 has this mean and sd; make sd smaller",
+        ),
+        (
+            lambda study: study.update(
+                reliability={"observer": {"within_client": {"mean": 0.8, "source": "a manual"}}}
+            ),
+            None,
+            "reliability.observer: no alliance measure has this rater",
+        ),
+        (
+            lambda study: study.update(
+                reliability={"client": {"between_therapist": {"mean": 0.8, "source": "a manual"}}}
+            ),
+            None,
+            "reliability.client.between_therapist: no file has a column of therapists",
+        ),
+    ],
+)
+def test_a_reliability_that_cannot_be_is_explained(edit: Edit, column: str | None, problem: str):
+    fault = only_fault_after(edit)
+    assert (fault.column, fault.problem) == (column, problem)
+
+
+def test_all_faults_of_reliabilities_are_told_at_once():
+    stated = {
+        "within_client": {"mean": 1.2, "source": "a manual"},
+        "between_client": {"mean": 0.9, "source": ""},
+        "within_clients": {"mean": 0.9, "source": "a manual"},
+    }
+    columns = {
+        fault.column for fault in faults_after(lambda study: study.update(reliability={"client": stated}))
+    }
+    assert columns == {
+        "reliability.client.within_client.mean",
+        "reliability.client.between_client.source",
+        "reliability.client.within_clients.[key]",
+    }
+
+
+@pytest.mark.parametrize("stated", [{"mean": 1}, {"mean": 0.8, "sd": 0.05}, {"interval": [0.7, 0.9]}])
+def test_a_reliability_is_a_number_or_a_distribution(stated: dict[str, Any]):
+    content = copy.deepcopy(MINIMAL)
+    within(**stated, source="a manual")(content)
+    found = settings.validate_study(content).reliability["client"]["within_client"]
+    assert found.model_dump(exclude_none=True) == {
+        key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()
+    } | {"source": "a manual"}
+
+
 def test_a_score_beside_items_is_allowed():
     content = copy.deepcopy(MINIMAL)
     content["measures"]["alliance"]["score"] = "wai_total"
@@ -288,6 +374,7 @@ def test_every_key_of_a_study_file_belongs_to_exactly_one_section():
         settings.IngestSettings,
         settings.DesignSettings,
         settings.BayesianSettings,
+        settings.MeasurementErrorSettings,
         settings.DecisionSettings,
         settings.ReportSettings,
     ]

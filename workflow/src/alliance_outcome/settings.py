@@ -39,6 +39,8 @@ RESERVED_STUDY_NAMES = ("benchmark", "calibration", "coverage", "logs", "noteboo
 OccasionKind = Literal["intake", "session", "between", "end", "follow_up"]
 AttendanceValue = Literal["attended", "cancelled", "no_show"]
 MissingCode = int | float | str
+Share = Annotated[float, Field(gt=0, lt=1)]
+ReliabilityLevel = Literal["within_client", "between_client", "between_therapist"]
 HybridModel = Literal[
     "hybrid_three_level", "hybrid_two_level", "hybrid_lag_three_level", "hybrid_lag_two_level"
 ]
@@ -337,10 +339,48 @@ class PriorSettings(StrictModel):
         )
 
 
+class ReliabilitySettings(StrictModel):
+    """What is known of the reliability of one rater's alliance at one level."""
+
+    mean: float | None = Field(
+        None, gt=0, le=1, description="The reliability, or the mean of what is known of it."
+    )
+    sd: float | None = Field(
+        None,
+        gt=0,
+        description="With mean: standard deviation of what is known of it; without one it is taken as exact.",
+    )
+    interval: tuple[Share, Share] | None = Field(
+        None, description="Instead of mean and sd: its 95 % interval, for example of a published estimate."
+    )
+    source: str = Field(min_length=1, description="Where the numbers come from; the report says it.")
+
+    @model_validator(mode="after")
+    def _one_distribution(self) -> ReliabilitySettings:
+        if (self.mean is None) == (self.interval is None):
+            raise ValueError("state either mean (with or without sd) or interval")
+        if self.interval is not None and self.sd is not None:
+            raise ValueError("an interval already says how uncertain the reliability is; remove sd")
+        if self.interval is not None and self.interval[0] >= self.interval[1]:
+            raise ValueError("the lower end of interval must be below the upper one")
+        if self.mean is not None and self.sd is not None and self.sd**2 >= self.mean * (1.0 - self.mean):
+            raise ValueError("no distribution between 0 and 1 has this mean and sd; make sd smaller")
+        return self
+
+
 class BayesianSettings(StrictModel):
     """What the Bayesian models need of a study."""
 
     priors: PriorSettings = Field(description="Priors, in outcome units.")
+
+
+class MeasurementErrorSettings(StrictModel):
+    """What is known of the measurement of alliance."""
+
+    reliability: dict[Name, dict[ReliabilityLevel, ReliabilitySettings]] = Field(
+        default_factory=dict,
+        description="Reliability of alliance by rater and level, for contrasts that are corrected for it.",
+    )
 
 
 class DecisionSettings(StrictModel):
@@ -369,7 +409,13 @@ class ReportSettings(StrictModel):
 
 
 class StudySettings(
-    IngestSettings, DesignSettings, BayesianSettings, DecisionSettings, ReportSettings, StrictModel
+    IngestSettings,
+    DesignSettings,
+    BayesianSettings,
+    MeasurementErrorSettings,
+    DecisionSettings,
+    ReportSettings,
+    StrictModel,
 ):
     """A whole study file."""
 
@@ -379,7 +425,7 @@ class StudySettings(
 
     @model_validator(mode="after")
     def _references_exist(self) -> StudySettings:
-        problems = [*_measure_problems(self), *_covariate_problems(self)]
+        problems = [*_measure_problems(self), *_covariate_problems(self), *_reliability_problems(self)]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -486,6 +532,23 @@ def _covariate_problems(study: StudySettings) -> list[str]:
         ]
         if columns and f"{level}s" not in layouts:
             problems.append(f"{level}_columns: no file has layout {level}s")
+    return problems
+
+
+def _reliability_problems(study: StudySettings) -> list[str]:
+    """Say which reliabilities are of nobody's alliance, or of a level that the study does not have."""
+    raters = {measure.rater for measure in study.measures.values() if measure.construct == "alliance"}
+    problems = [
+        f"reliability.{rater}: no alliance measure has this rater"
+        for rater in study.reliability
+        if rater not in raters
+    ]
+    if not any(file.columns and file.columns.therapist for file in study.files.values()):
+        problems += [
+            f"reliability.{rater}.between_therapist: no file has a column of therapists"
+            for rater, levels in study.reliability.items()
+            if "between_therapist" in levels
+        ]
     return problems
 
 
