@@ -35,6 +35,10 @@ STUDY = {
         "residual_sd": 6.0,
         "lkj_eta": 2.0,
     },
+    "reliability": {
+        "client": {"within_client": {"mean": 0.8, "sd": 0.03, "source": "A made-up manual, Table 2"}},
+        "therapist": {"within_client": {"interval": [0.6, 0.8], "source": "A made-up article"}},
+    },
     **SETTINGS.model_dump(),
 }
 
@@ -66,6 +70,8 @@ REML = "multilevel"
 #: Models with AR(1) repetitions, and models whose variance is shared out.
 AUTOREGRESSIVE = ("hybrid_three_level", "hybrid_two_level")
 EXPLAINED = ("hybrid_three_level", "hybrid_two_level", "early_three_level")
+#: Models with latent means.
+LATENT = ("joint_latent", "joint_corrected")
 COEFFICIENTS = {"client": -0.9, "therapist": -0.3}
 STANDARD_DEVIATIONS = {"client": 0.6, "therapist": 0.5}
 
@@ -205,7 +211,7 @@ def _base(analysis: str, model: str, level: str, outcome_rater: str, therapists:
 
 
 def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
-    """Write the six estimates files."""
+    """Write every estimates file."""
     contrast: list[dict[str, Any]] = []
     for analysis, models in MODELS.items():
         rows: list[dict[str, Any]] = []
@@ -218,6 +224,8 @@ def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
     write_estimates(
         estimates_frame(_agreement_rows(outcome_rater, therapists)), root / "estimates" / "agreement.csv"
     )
+    latent = [row for model in LATENT for row in _latent_rows(model, outcome_rater, therapists)]
+    write_estimates(estimates_frame(latent), root / "estimates" / "measurement_error.csv")
     explained = [row for model in EXPLAINED for row in _explained_rows(model, outcome_rater, therapists)]
     write_estimates(estimates_frame(explained), root / "estimates" / "explained.csv")
 
@@ -382,6 +390,40 @@ def _explained_rows(model: str, outcome_rater: str, therapists: int) -> Iterable
             | {"row_id": f"{model}.unique.{level}.{term}"}
             | ({} if established else reason)
         )
+
+
+def _latent_rows(model: str, outcome_rater: str, therapists: int) -> Iterable[dict]:
+    """Write the contrast with latent means: D is larger once error within clients is allowed for."""
+    corrected = model == "joint_corrected"
+    for level in levels_of("hybrid_three_level"):
+        refused = level == "between_therapist" and therapists < 10
+        status = {"status": "not_established", "reason": f"{therapists} therapists are too few"}
+        base = _base("measurement_error", model, level, outcome_rater, therapists)
+        base |= {"role": "sensitivity", "means": "latent", "reliability_corrected": corrected}
+        base |= {"estimand": "unique", "n_sessions": 1383, "n_therapists": therapists}
+        base |= status if refused else {}
+        growth = 1.25 if corrected and level == "within_client" else 1.0
+        standardised = {
+            rater: growth * COEFFICIENTS[rater] * STANDARD_DEVIATIONS[rater] for rater in COEFFICIENTS
+        }
+        quantities = [
+            *(
+                ("coefficient_standardised", rater, None, value, 0.12)
+                for rater, value in standardised.items()
+            ),
+            *(("latent_sd", rater, None, value, 0.02) for rater, value in STANDARD_DEVIATIONS.items()),
+            ("difference", "client", "therapist", standardised["client"] - standardised["therapist"], 0.25),
+            ("latent_correlation", "client", "therapist", 0.3, 0.05),
+        ]
+        if corrected and level == "within_client":
+            quantities += [
+                ("reliability", "client", None, 0.8, 0.03),
+                ("reliability", "therapist", None, 0.7, 0.05),
+            ]
+        for term, rater, rater_b, value, error in quantities:
+            named = {"term": term, "rater": rater, "rater_b": rater_b}
+            row_id = ".".join(filter(None, (model, level, rater, rater_b, term)))
+            yield base | interval_row(value, error, "nutpie") | named | {"row_id": row_id}
 
 
 def diagnostics(model: str = "hybrid_three_level") -> pd.DataFrame:

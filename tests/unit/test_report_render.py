@@ -93,6 +93,7 @@ def test_sections_stand_in_their_order(document):
         "explained",
         "diagnostics",
         "bayesian",
+        "measurement-error",
         "truth",
         "limits",
         "methods",

@@ -31,10 +31,20 @@ def test_measurements_that_are_there_are_shown_again_not_made_again(empty_worksp
     write_conditions({"cores": "2"}, ["mixedlm: not installed"], results / "conditions.json")
     posteriors = [
         {
-            **{"contestant": contestant, "process": process, "run": 1, "chains": 4, "kept": 1_000},
-            **{"rows": SIZES[0].rows, "clients": SIZES[0].clients, "therapists": SIZES[0].therapists},
-            **{"preparing_seconds": 1.0, "sampling_seconds": seconds, "smallest_ess": 2_000.0},
-            **{"warm_up": 1_000, "largest_r_hat": 1.0, "divergences": 0},
+            "contestant": contestant,
+            "process": process,
+            "run": 1,
+            "chains": 4,
+            "kept": 1_000,
+            "rows": SIZES[0].rows,
+            "clients": SIZES[0].clients,
+            "therapists": SIZES[0].therapists,
+            "preparing_seconds": 1.0,
+            "sampling_seconds": seconds,
+            "smallest_ess": 2_000.0,
+            "warm_up": 1_000,
+            "largest_r_hat": 1.0,
+            "divergences": 0,
         }
         for contestant, process, seconds in (("NUTS", WHOLE, 1.0), ("brms", HOT, 100.0))
     ]

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 RESULTS = "results/tiny"
-ESTIMATES = ("multilevel", "early", "bayesian", "contrast", "agreement", "explained")
+ESTIMATES = (
+    *("multilevel", "early", "bayesian", "measurement_error"),
+    *("contrast", "agreement", "explained"),
+)
 MODEL_RULES = {
     *("fit_hybrid", "fit_early", "bootstrap_multilevel", "fit_bayesian_hybrid", "fit_bayesian_early"),
 }
@@ -24,7 +27,7 @@ EXPECTED = sorted(
         *(f"raw/{name}.csv" for name in ("sessions", "clients", "therapists")),
         "truth.csv",
         *(f"data/{name}.parquet" for name in ("sessions", "items", "clients", "therapists")),
-        *(f"data/{name}_rows.parquet" for name in ("hybrid", "early")),
+        *(f"data/{name}_rows.parquet" for name in ("hybrid", "joint", "early")),
         *("data/check.json", "data/pseudonyms.csv", "data/posterior.nc", "data/posterior_early.nc"),
         *(f"estimates/{name}.csv" for name in ESTIMATES),
         *(
@@ -51,6 +54,7 @@ EXPECTED = sorted(
             f"tables/{name}.csv"
             for name in (
                 *("checks_bootstrap", "contrasts_bootstrap", "checks_second_opinion"),
+                "checks_measurement_error",
                 "diagnostics_multilevel",
             )
         ),
@@ -74,6 +78,7 @@ def test_expected_and_unexpected_files(finished):
         "explained",
         "residuals",
         "predictive",
+        "measurement_error",
         "truth",
     )
     figures = {*(f"figures/{name}.svg" for name in names), "figures/figures.json", "figures/truth.json"}
@@ -98,8 +103,9 @@ def test_a_posterior_that_did_not_converge_gives_no_answer(finished):
     assert answer["verdict"] == "not_established"
     checks = pd.read_csv(finished.path / RESULTS / "tables/checks_bayesian.csv")
     assert (checks["passed"] == False).any()  # noqa: E712 - a column of objects: True, False and missing
-    estimates = pd.read_csv(finished.path / RESULTS / "estimates/bayesian.csv")
-    assert set(estimates["status"]) == {"not_established"}
+    for name in ("bayesian", "measurement_error"):
+        estimates = pd.read_csv(finished.path / RESULTS / f"estimates/{name}.csv")
+        assert set(estimates["status"]) == {"not_established"}
 
 
 def test_estimates_keep_the_contract(finished):
@@ -119,12 +125,15 @@ def test_estimates_keep_the_contract(finished):
 def test_sessions_are_conserved_from_step_to_step(finished):
     tables = finished.path / RESULTS / "tables"
     flow = pd.read_csv(tables / "data_flow_design.csv")
-    hybrid = flow[flow["stage"] == "hybrid"]
+    hybrid, joint = (flow[flow["stage"] == stage] for stage in ("hybrid", "joint"))
     sessions = pd.read_parquet(finished.path / RESULTS / "data/sessions.parquet")
     held = (sessions["occasion_kind"] == "session") & (sessions["attendance"] == "attended")
     assert hybrid["n_rows"].iloc[0] == held.sum()
     rows = pd.read_parquet(finished.path / RESULTS / "data/hybrid_rows.parquet")
     assert hybrid["n_rows"].iloc[-1] == len(rows) == held.sum() - hybrid["n_removed"].sum()
+    incomplete = pd.read_parquet(finished.path / RESULTS / "data/joint_rows.parquet")
+    assert joint["n_rows"].iloc[-1] == len(incomplete) == held.sum() - joint["n_removed"].sum()
+    assert len(incomplete) > len(rows)
 
 
 def test_no_original_identifier_leaves_the_data_folder(finished):
@@ -172,18 +181,29 @@ def test_a_changed_prior_reruns_the_bayesian_models_only(copied):
     study["priors"]["effect_sd"] = 1.5
     copied.write_study(study)
     planned = set(copied.planned_rules())
-    assert {"fit_bayesian_hybrid", "fit_bayesian_early", "contrast"} <= planned
+    assert {"fit_bayesian_hybrid", "fit_bayesian_early", "fit_measurement_error", "contrast"} <= planned
     assert not {"fit_hybrid", "fit_early", "ingest", "describe"} & planned
+
+
+def test_a_changed_reliability_reruns_the_model_with_measurement_error_only(copied):
+    study = copied.study()
+    study["reliability"]["client"]["within_client"]["mean"] = 0.8
+    copied.write_study(study)
+    planned = set(copied.planned_rules())
+    assert {"fit_measurement_error", "render_report"} <= planned
+    assert not ({"ingest", "prepare_rows", "contrast", "summarise_bayesian"} | MODEL_RULES) & planned
 
 
 CONTRACTED = [
     *((f"data/{name}.parquet", "ingest") for name in ("sessions", "items", "clients", "therapists")),
     *((f"data/{name}_rows.parquet", "prepare_rows") for name in ("hybrid", "early")),
+    ("data/joint_rows.parquet", "prepare_rows"),
     ("data/posterior.nc", "fit_bayesian_hybrid"),
     ("data/posterior_early.nc", "fit_bayesian_early"),
     ("estimates/multilevel.csv", "fit_hybrid"),
     ("estimates/early.csv", "fit_early"),
     ("estimates/bayesian.csv", "summarise_bayesian"),
+    ("estimates/measurement_error.csv", "fit_measurement_error"),
     ("estimates/contrast.csv", "contrast"),
     ("estimates/agreement.csv", "describe"),
     ("estimates/explained.csv", "bootstrap_multilevel"),

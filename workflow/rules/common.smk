@@ -11,8 +11,11 @@ RUN = settings.validate_run(config)
 STUDIES = settings.study_names(RUN.studies)
 
 #: Every contracted file of a study, below results/<study>/; deleting one rebuilds it and what is downstream.
-DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "early_rows"]
-ESTIMATE_FILES = ["multilevel", "early", "bayesian", "contrast", "agreement", "explained"]
+DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "joint_rows", "early_rows"]
+ESTIMATE_FILES = [
+    *("multilevel", "early", "bayesian", "measurement_error"),
+    *("contrast", "agreement", "explained"),
+]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories"]
 
 
@@ -50,6 +53,15 @@ def raw_files(wildcards):
 def section(model):
     """Return a params function that gives one section of the study file as plain types."""
     return lambda wildcards: settings.section_values(CONTENTS[wildcards.study], model)
+
+
+def sections(models):
+    """Return a params function that gives several sections of the study file, together, as plain types."""
+    return lambda wildcards: {
+        key: value
+        for model in models
+        for key, value in settings.section_values(CONTENTS[wildcards.study], model).items()
+    }
 
 
 def whole_study(wildcards):
@@ -160,7 +172,7 @@ BAYESIAN_CODE = [
 #: Figures of every report, and the code behind them.
 FIGURES = [
     *("contrast", "trajectories", "missingness", "agreement", "timing"),
-    *("coefficients", "explained", "residuals", "predictive"),
+    *("coefficients", "explained", "residuals", "predictive", "measurement_error"),
 ]
 REPORT_CODE = ["report", "analyses/context.py", "analyses/estimates.py", "design/timing.py"]
 #: Sections of the study file that the report's words depend on.
@@ -169,6 +181,7 @@ REPORTED_SECTIONS = [
     settings.DesignSettings,
     settings.DecisionSettings,
     settings.BayesianSettings,
+    settings.MeasurementErrorSettings,
 ]
 
 
@@ -187,7 +200,7 @@ def figure_tables(wildcards):
         *("measures", "announcements", "data_flow_ingest", "data_flow_design", "collinearity", "predictive"),
         *("prior_sensitivity", "reporting_checklist", "bayesian_comparison"),
         *(f"{kind}_{name}" for kind in ("checks", "scales") for name in ("multilevel", "early")),
-        *(f"checks_{name}" for name in ("bayesian", "bootstrap", "second_opinion")),
+        *(f"checks_{name}" for name in ("bayesian", "bootstrap", "measurement_error", "second_opinion")),
         "diagnostics_multilevel",
     ]
     found = [f"{results}/tables/{name}.csv" for name in tables]

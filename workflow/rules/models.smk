@@ -131,6 +131,34 @@ use rule fit_bayesian_hybrid as fit_bayesian_early with:
         code=code_digest(BAYESIAN_CODE),
 
 
+rule fit_measurement_error:
+    input:
+        check="results/{study}/data/check.json",
+        rows="results/{study}/data/joint_rows.parquet",
+        measures="results/{study}/tables/measures.csv",
+        context="results/{study}/tables/design.json",
+    output:
+        estimates="results/{study}/estimates/measurement_error.csv",
+        checks="results/{study}/tables/checks_measurement_error.csv",
+    log:
+        "results/{study}/logs/fit_measurement_error.log",
+    benchmark:
+        "results/{study}/benchmarks/fit_measurement_error.tsv"
+    # Half of the cores, so that the other models run beside it.
+    threads: max(1, min(RUN.sampler.chains, workflow.cores // 2))
+    params:
+        settings=sections(
+            [settings.BayesianSettings, settings.MeasurementErrorSettings, settings.DecisionSettings]
+        ),
+        sampler=RUN.sampler.model_dump(),
+        seed=seed_for("measurement_error"),
+        code=code_digest(
+            [*BAYESIAN_CODE, "analyses/measurement_error.py", "analyses/measurement_error_rows.py"]
+        ),
+    script:
+        "../scripts/fit_measurement_error.py"
+
+
 rule compare_bayesian:
     input:
         check="results/{study}/data/check.json",

@@ -128,6 +128,21 @@ CAPTIONS = {
         "data are harmless, bars that miss it are not. The check after the data uses the data twice and is "
         "therefore lenient.",
     ),
+    "measurement_error": Caption(
+        "The contrast with measurement error and missing ratings allowed for",
+        "A black diamond is the difference D, as in the figure of the answer; the coefficients of the raters stand "
+        "beneath it. Compare the diamonds of one level: the first takes ratings as they are, from rows in which all "
+        "raters answered; the second has latent means and keeps rows in which a rating is missing; the third, where "
+        "the study file states reliabilities, also allows for the error of ratings.",
+        "Severity and all ratings are outcomes of one model, from which missing values are integrated out. "
+        "Standard deviations are those of the level in question: of the ratings in the first version, latent in the "
+        "others, where they are estimated together with the rest.",
+        "A correction is as good as the reliabilities that go into it: too low a reliability makes a rater look too "
+        "important. It also widens intervals, because part of what ratings say is error: an interval that only then "
+        "includes zero does not say that D is zero. Missing ratings are assumed to be missing at random, given what "
+        "was observed. With latent means slopes are the same for all clients and residuals independent, so that "
+        "intervals may be too narrow where clients differ or neighbouring sessions resemble each other.",
+    ),
     "truth": Caption(
         "What generated the data against what was estimated",
         "The study is simulated, so the answer is known. The star is the value that generated the data, the vertical "

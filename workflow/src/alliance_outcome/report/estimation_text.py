@@ -125,12 +125,12 @@ def bayesian_paragraph(
     correlated = " A client's intercept and slopes may correlate." if slopes else ""
     return (
         f"The models with all raters were also fitted in a Bayesian way {cite('kruschke')} with these priors, in "
-        f"{unit}: intercept normal({_plain(priors.intercept_mean)}, {_plain(priors.intercept_sd)}), the effect of "
-        f"one standard deviation of a predictor normal(0, {_plain(priors.effect_sd)}), standard deviations of "
-        f"client and therapist intercepts half-normal({_plain(priors.group_sd)}), standard deviation over clients "
-        f"of the effect of one within-client standard deviation half-normal({_plain(priors.slope_sd)}), residual "
-        f"standard deviation half-normal({_plain(priors.residual_sd)}), correlations of client effects "
-        f"LKJ({_plain(priors.lkj_eta)}; the distribution of Lewandowski, Kurowicka and Joe).{correlated}"
+        f"{unit}: intercept normal({plain(priors.intercept_mean)}, {plain(priors.intercept_sd)}), the effect of "
+        f"one standard deviation of a predictor normal(0, {plain(priors.effect_sd)}), standard deviations of "
+        f"client and therapist intercepts half-normal({plain(priors.group_sd)}), standard deviation over clients "
+        f"of the effect of one within-client standard deviation half-normal({plain(priors.slope_sd)}), residual "
+        f"standard deviation half-normal({plain(priors.residual_sd)}), correlations of client effects "
+        f"LKJ({plain(priors.lkj_eta)}; the distribution of Lewandowski, Kurowicka and Joe).{correlated}"
         f"{_published_sentence(priors)} Random effects are integrated out of the likelihood. "
         f"{_sampling_sentence(sampler)} The largest R-hat (agreement of the chains) of any reported quantity is "
         f"{number(worst, 3)}, the smallest effective sample size "
@@ -169,6 +169,6 @@ def _sampling_sentence(sampler: SamplerSettings) -> str:
     )
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
     """Write a setting with no more decimals than it has."""
     return number(value, 0) if float(value).is_integer() else f"{value:g}"

@@ -16,6 +16,7 @@ from alliance_outcome.settings import (
     BayesianSettings,
     DecisionSettings,
     DesignSettings,
+    MeasurementErrorSettings,
     ReportSettings,
     SamplerSettings,
     section,
@@ -70,6 +71,11 @@ class Facts:
     def priors(self) -> BayesianSettings:
         """The study's priors."""
         return section(self.study, BayesianSettings)
+
+    @cached_property
+    def measurement(self) -> MeasurementErrorSettings:
+        """What the study file says of the reliability of ratings."""
+        return section(self.study, MeasurementErrorSettings)
 
     @cached_property
     def decision(self) -> DecisionSettings:

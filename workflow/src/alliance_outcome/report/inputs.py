@@ -96,6 +96,11 @@ class Results:
         return self.estimates("explained")
 
     @cached_property
+    def measurement_error(self) -> pd.DataFrame:
+        """The contrast with latent means and all rows, without and with correction for reliability."""
+        return self.estimates("measurement_error")
+
+    @cached_property
     def diagnostics(self) -> pd.DataFrame:
         """``tables/diagnostics_multilevel.csv``: residuals and random effects of the model behind the answer."""
         found = self.table("diagnostics_multilevel").reindex(columns=DIAGNOSTIC_COLUMNS)

@@ -38,6 +38,8 @@ MODEL_LABELS = {
     "early_three_level": "Early alliance to end of therapy, three levels",
     "early_two_level": "Early alliance to end of therapy, two levels",
     "early_last_observed": "Early alliance to last observed session (sensitivity)",
+    "joint_latent": "Latent means, all rows",
+    "joint_corrected": "Latent means, all rows, corrected for reliability",
 }
 
 #: The estimator without priors, as the estimates tables name it (not imported, because it loads a compiler).
@@ -81,6 +83,7 @@ STAGE_LABELS = {
     "multilevel": "Multilevel models",
     "early": "Early-alliance models",
     "bayesian": "Bayesian models",
+    "measurement_error": "Measurement error and missing ratings",
     "agreement": "Agreement",
     "contrast": "Contrast of the raters",
     "simulation": "Simulation",
@@ -125,12 +128,19 @@ _ALLIANCE_TERM = re.compile(
 _COVARIANCE_TERM = re.compile(
     r"^(?P<kind>var|cov|cor|corr|sd)\((?P<group>[^:()]+)(?::\s*(?P<terms>[^()]+))?\)$"
 )
+_CONTRAST_WORDS = {
+    "coefficient_standardised": "standardised coefficient",
+    "difference": "D",
+    "absolute_difference": "difference in size",
+    "latent_sd": "latent standard deviation",
+    "latent_correlation": "latent correlation",
+    "reliability": "reliability",
+}
+_CONTRAST_PATTERN = "|".join(sorted(_CONTRAST_WORDS, key=len, reverse=True))
 _LEVEL_PATTERN = "|".join(sorted(LEVELS, key=len, reverse=True))
 _TERM_IN_TEXT = re.compile(rf"\balliance_[a-z0-9_]+?_(?:{_LEVEL_PATTERN})\b")
 _SPREAD_IN_TEXT = re.compile(r"\b(?:var|cov|corr?|sd)\([^()]+\)")
-_CONTRAST_IN_TEXT = re.compile(
-    rf"\b(?P<term>coefficient_standardised|absolute_difference|difference) (?P<level>{_LEVEL_PATTERN})\b"
-)
+_CONTRAST_IN_TEXT = re.compile(rf"\b(?P<term>{_CONTRAST_PATTERN}) (?P<level>{_LEVEL_PATTERN})\b")
 _OWN_TERM_IN_TEXT = re.compile(r"\b(?:severity_first|severity_before|outcome_before)\b")
 _BOUNDARY_IN_TEXT = re.compile(r"\b(?P<group>client|therapist):(?P<term>[A-Za-z_]+)")
 _FITTED_MODEL = re.compile(
@@ -153,16 +163,14 @@ _TERM_LABELS = {
     "severity_before": "Severity just before the alliance window",
     "outcome_before": "Previous severity",
 }
-_CONTRAST_WORDS = {
-    "coefficient_standardised": "standardised coefficient",
-    "difference": "D",
-    "absolute_difference": "difference in size",
-}
 _CONTRAST_TERMS = {
     "coefficient_standardised": "{first}-rated alliance, per SD",
     "difference": "D, {first} against {second}",
     "absolute_difference": "|β| of {first} minus |β| of {second}",
     "difference_sd_uncertain": "D, {first} against {second}, SDs estimated",
+    "latent_sd": "Latent SD of {first}-rated alliance",
+    "latent_correlation": "Latent correlation of {first}- and {second}-rated alliance",
+    "reliability": "Reliability of {first}-rated alliance",
 }
 _OTHER_TERMS = {
     "phi(residual)": "Correlation of neighbouring residuals (φ)",

@@ -168,8 +168,9 @@ def standing_limits(n_raters: int) -> list[Limit]:
         ),
         (
             "Missing ratings",
-            "Models use the rows that are complete for all raters. Their results hold if, given what is in the "
-            "model, missing ratings do not depend on their own values.",
+            "Models use the rows that are complete for all raters, but for that of measurement error and missing "
+            "ratings, which uses all. Their results hold if, given what is in the model, missing ratings do not depend "
+            "on their own values.",
         ),
     ]
     if n_raters > 1:

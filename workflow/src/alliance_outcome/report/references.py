@@ -32,6 +32,8 @@ REFERENCES = {
     "psis_loo": Reference("Vehtari, Gelman & Gabry, 2017", "10.1007/s11222-016-9696-4"),
     "kallioinen": Reference("Kallioinen et al., 2024", "10.1007/s11222-023-10366-5"),
     "gelman_r_squared": Reference("Gelman, Goodrich, Gabry & Vehtari, 2019", "10.1080/00031305.2018.1549100"),
+    "geldhof": Reference("Geldhof, Preacher & Zyphur, 2014", "10.1037/a0032138"),
+    "luedtke": Reference("Lüdtke et al., 2008", "10.1037/a0012869"),
     "hamaker": Reference("Hamaker, Kuiper & Grasman, 2015", "10.1037/a0038889"),
     "bates": Reference("Bates et al., 2015", "10.18637/jss.v067.i01"),
     "kenward_roger": Reference("Kenward & Roger, 1997", "10.2307/2533558"),

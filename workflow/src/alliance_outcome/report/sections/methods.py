@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from alliance_outcome.report import estimation_text, inference_text, methods_text
+from alliance_outcome.report import (
+    estimation_text,
+    inference_text,
+    measurement_error_text,
+    methods_text,
+)
 from alliance_outcome.report.blocks import Block, Heading, Section, Terms, Text
 from alliance_outcome.report.facts import Facts
 
@@ -23,6 +28,9 @@ def build(facts: Facts) -> Section:
         inference_text.testing_paragraph(likelihood),
         estimation_text.bayesian_paragraph(
             results.estimates("bayesian"), facts.priors.priors, facts.sampler, facts.settings.outcome_unit
+        ),
+        measurement_error_text.measurement_error_paragraph(
+            results.measurement_error, facts.priors.priors, facts.sampler, facts.settings.outcome_unit
         ),
         methods_text.contrast_paragraph(results.contrast, facts.decision, results.raters),
         inference_text.explained_paragraph(results.explained),

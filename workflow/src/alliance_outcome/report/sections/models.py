@@ -77,7 +77,9 @@ def build(facts: Facts) -> Section:
         *variance_blocks(models),
         Heading("Refused or not established"),
     ]
-    refused = refusal_table("refused", not_ok(results.contrast, models, results.explained))
+    refused = refusal_table(
+        "refused", not_ok(results.contrast, models, results.explained, results.measurement_error)
+    )
     blocks += table_blocks([refused]) or [Text("Nothing was refused.")]
     return Section("models", "The models", tuple(blocks))
 
