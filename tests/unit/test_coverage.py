@@ -42,11 +42,11 @@ from alliance_outcome.analyses.coverage.multilevel_studies import (
 )
 from alliance_outcome.analyses.coverage.page import coverage_page, verdict
 from alliance_outcome.analyses.coverage.table import (
+    binomial_band,
     cells,
     coverage_table,
     misplaced,
     read_coverage,
-    simultaneous_band,
 )
 from alliance_outcome.analyses.multilevel import multilevel_model
 from alliance_outcome.design.levels import level_sd
@@ -187,18 +187,17 @@ def test_jobs_cover_every_study_once() -> None:
 # -- Arithmetic ---------------------------------------------------------------------------------------------------
 
 
-def test_limits_of_the_band_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_of_the_band_by_hand() -> None:
     # One cell of 20 studies with 10 % in each tail: P(X ≤ 17) = .0755 and P(X ≤ 18) = .2642 make 18 the 10 % quantile,
     # and P(X ≤ 19) = 1 − .95^20 = .6415 makes 20 the 90 % quantile.
-    monkeypatch.setattr(table_module, "FAMILY_ERROR", 0.2)
-    assert simultaneous_band(1, 20) == (18 / 20, 20 / 20)
+    assert binomial_band(1, 20, family_error=0.2) == (18 / 20, 20 / 20)
     # Two cells share the error: 5 % in each tail makes 17 the quantile, as P(X ≤ 16) = .0159.
-    assert simultaneous_band(2, 20) == (17 / 20, 20 / 20)
+    assert binomial_band(2, 20, family_error=0.2) == (17 / 20, 20 / 20)
 
 
 def test_band_of_the_study_from_exact_sums() -> None:
     count = int(cells()["judged"].sum())
-    low, high = simultaneous_band(count, STUDIES)
+    low, high = binomial_band(count, STUDIES)
 
     def at_most(successes: int) -> float:
         """Sum binomial probabilities, each from logarithms of factorials."""
@@ -315,7 +314,7 @@ def test_stored_table_has_every_cell(stored: pd.DataFrame) -> None:
 
 
 def test_every_judged_cell_lies_in_the_band(stored: pd.DataFrame) -> None:
-    low, high = simultaneous_band(int(stored["judged"].sum()), STUDIES)
+    low, high = binomial_band(int(stored["judged"].sum()), STUDIES)
     judged = stored[stored["judged"]]
     outside = judged[~judged["coverage"].between(low, high)]
     assert outside.empty, verdict(stored)

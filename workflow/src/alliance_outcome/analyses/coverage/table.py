@@ -101,8 +101,8 @@ def _lagged_cells() -> Iterator[dict[str, Any]]:
                     }
 
 
-def simultaneous_band(n_cells: int, n_studies: int) -> tuple[float, float]:
-    """Return the band in which all coverages lie with probability 1 − :data:`FAMILY_ERROR`, if all intervals are exact.
+def binomial_band(n_cells: int, n_studies: int, family_error: float = FAMILY_ERROR) -> tuple[float, float]:
+    """Return the band in which all coverages lie with probability 1 − `family_error`, if all intervals are exact.
 
     Parameters
     ----------
@@ -110,13 +110,14 @@ def simultaneous_band(n_cells: int, n_studies: int) -> tuple[float, float]:
         Cells that are judged together; Bonferroni's inequality holds however they depend on each other.
     n_studies : int
         Simulated studies behind each.
+    family_error : float
 
     Returns
     -------
     low, high : float
-        Binomial quantiles at FAMILY_ERROR / (2 n_cells) and one minus that, as shares; both belong to the band.
+        Binomial quantiles at family_error / (2 n_cells) and one minus that, as shares; both belong to the band.
     """
-    tail = FAMILY_ERROR / (2.0 * n_cells)
+    tail = family_error / (2.0 * n_cells)
     low, high = stats.binom.ppf([tail, 1.0 - tail], n_studies, CI_LEVEL) / n_studies
     return float(low), float(high)
 
@@ -151,7 +152,7 @@ def coverage_table(intervals: pd.DataFrame) -> pd.DataFrame:
     if wrong:
         raise ValueError(f"{wrong} of {len(keys)} cells do not have {STUDIES} studies")
     table = pd.concat([expected, pd.DataFrame([summaries[key] for key in keys])], axis=1)
-    low, high = simultaneous_band(int(table["judged"].sum()), STUDIES)
+    low, high = binomial_band(int(table["judged"].sum()), STUDIES)
     position = np.select([table["coverage"] < low, table["coverage"] > high], ["below", "above"], "inside")
     table = table.assign(band_low=low, band_high=high, position=position, parameters=parameters_digest())
     return table[list(COLUMNS)]
