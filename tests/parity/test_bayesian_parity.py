@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from alliance_outcome.models.bayesian import BayesianMultilevelModel
-from alliance_outcome.models.bayesian_priors import Priors
 from alliance_outcome.models.diagnostics import summarise
+from alliance_outcome.models.prior_values import Priors
 
 FOLDER = Path(__file__).parent / "bayesian"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alliance_outcome.models.bayesian import BayesianMultilevelModel
-from alliance_outcome.models.bayesian_priors import Priors
+from alliance_outcome.models.prior_values import Priors
 
 REPLICATIONS = 200
 TRUTH = {"client": -1.0, "therapist": 0.0}

@@ -18,10 +18,10 @@ from alliance_outcome.analyses.prior_sensitivity import (
 )
 from alliance_outcome.analyses.reporting_checklist import reporting_checklist
 from alliance_outcome.models.bayesian import BayesianMultilevelModel
-from alliance_outcome.models.bayesian_priors import Priors
 from alliance_outcome.models.multilevel import MultilevelModel
 from alliance_outcome.models.posterior_draws import group_log_likelihoods, log_priors
 from alliance_outcome.models.posterior_r_squared import posterior_r_squared
+from alliance_outcome.models.prior_values import Priors
 
 LEVELS = {"therapist": ["Intercept"], "client": ["Intercept", "x"]}
 
@@ -63,7 +63,7 @@ def test_weak_priors_do_not_matter_and_a_wrong_strong_one_does() -> None:
     assert set(table["diagnosis"]) == {NOT_SENSITIVE}
     assert sensitivity_check(table)["passed"] is True
     # The data put the effect of x at 0.7; this prior at -2, as surely as the data.
-    from alliance_outcome.models.bayesian_priors import EffectPrior
+    from alliance_outcome.models.prior_values import EffectPrior
 
     strong = Priors(11, 10, 5, 5, 2, 5, effects={"x": EffectPrior(-2.0, 0.1)})
     _, pulled = drawn(strong)

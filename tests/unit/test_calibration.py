@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -399,3 +401,13 @@ def test_what_nuts_samples_beside_the_parameters_is_not_ranked() -> None:
     assert set(quantities(extra, model, rows, specification)) == set(named)
     assert "autocorrelation" in named
     assert LOG_LIKELIHOOD in named
+
+
+def test_planning_a_run_loads_no_sampler() -> None:
+    # Every invocation of the workflow reads the designs.
+    code = (
+        "import sys, alliance_outcome.analyses.calibration.designs; "
+        "print({'pymc', 'pytensor', 'numba', 'scipy'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from alliance_outcome.models.bayesian_priors import EffectPrior, Priors
 from alliance_outcome.models.collapsed_posterior import CollapsedPosterior
 from alliance_outcome.models.collapsed_sampler import posterior_mode
 from alliance_outcome.models.multilevel import MultilevelModel
+from alliance_outcome.models.prior_values import EffectPrior, Priors
 from alliance_outcome.models.standardised_design import StandardisedDesign
 
 PRIORS = Priors(10, 4, 1.5, 2, 0.8, 3, lkj_eta=1.7, effects={"x": EffectPrior(-0.4, 0.6)})

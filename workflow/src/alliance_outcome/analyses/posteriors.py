@@ -20,7 +20,7 @@ from alliance_outcome.settings import PriorSettings, SamplerSettings
 
 if TYPE_CHECKING:
     from alliance_outcome.models.bayesian import BayesianMultilevelModel, Sampler
-    from alliance_outcome.models.bayesian_priors import Priors
+    from alliance_outcome.models.prior_values import Priors
 
 #: Attributes of a saved posterior: why there are no draws; which sampler drew it, and which one checks that; and why
 #: either is not the one that was asked for.
@@ -138,7 +138,7 @@ def declared_priors(rows: pd.DataFrame, specification: ModelSpecification, prior
         effects within clients, in standard deviations of the outcome within clients, with :data:`WIDENED` times their
         standard error, because no two studies are alike.
     """
-    from alliance_outcome.models.bayesian_priors import EffectPrior, Priors
+    from alliance_outcome.models.prior_values import EffectPrior, Priors
 
     stated = Priors(**priors.model_dump(exclude={"range", "published"}))
     if not priors.published or specification.is_early:

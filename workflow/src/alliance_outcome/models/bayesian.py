@@ -31,7 +31,6 @@ from xarray import Dataset, DataTree
 from alliance_outcome.models.bayesian_priors import (
     PARTIAL_CORRELATION,
     STANDARDISED_SD,
-    Priors,
     coordinates,
 )
 from alliance_outcome.models.collapsed_posterior import CollapsedPosterior
@@ -43,6 +42,7 @@ from alliance_outcome.models.collapsed_sampler import (
 from alliance_outcome.models.marginal_likelihood import MarginalData
 from alliance_outcome.models.marginal_model import build_marginal_model, quiet_about_blas
 from alliance_outcome.models.posterior_draws import ParameterDraws, replicated_outcomes
+from alliance_outcome.models.prior_values import Priors
 from alliance_outcome.models.readable_model import STANDARDISED
 from alliance_outcome.models.standardised_design import StandardisedDesign
 

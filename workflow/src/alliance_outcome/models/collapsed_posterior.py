@@ -22,10 +22,10 @@ from functools import cached_property
 import numpy as np
 
 from alliance_outcome.models import marginal_kernels as kernels
-from alliance_outcome.models.bayesian_priors import Priors
 from alliance_outcome.models.fitted_state import FloatArray, IndexArray
 from alliance_outcome.models.marginal_likelihood import MarginalData
 from alliance_outcome.models.nested_likelihood import NestedLikelihood
+from alliance_outcome.models.prior_values import Priors
 from alliance_outcome.models.random_structure import RandomEffects, semidefinite_cholesky
 from alliance_outcome.models.standardised_design import StandardisedDesign
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from xarray import DataArray, Dataset, DataTree
 
 from alliance_outcome.models.bayesian import FALLBACK, BayesianMultilevelModel
-from alliance_outcome.models.bayesian_priors import Priors
 from alliance_outcome.models.fitted_state import FloatArray, IndexArray
 from alliance_outcome.models.marginal_likelihood import MarginalData
 from alliance_outcome.models.posterior_draws import ParameterDraws, group_log_likelihoods
+from alliance_outcome.models.prior_values import Priors
 from alliance_outcome.models.remaining_rows import rows_of_cluster, without_rows
 from alliance_outcome.models.row_log_likelihoods import row_log_likelihoods
 from alliance_outcome.models.standardised_design import StandardisedDesign

@@ -17,13 +17,13 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from alliance_outcome.models.bayesian_priors import (
-    Priors,
     coordinates,
     declare_fixed_effects,
     declare_level,
     declare_residual,
 )
 from alliance_outcome.models.marginal_likelihood import MarginalData, marginal_log_likelihood
+from alliance_outcome.models.prior_values import Priors
 from alliance_outcome.models.random_structure import RandomEffects
 from alliance_outcome.models.standardised_design import StandardisedDesign
 

@@ -13,9 +13,9 @@ from xarray import DataArray, Dataset
 
 from alliance_outcome.models import gram_kernels
 from alliance_outcome.models import marginal_kernels as kernels
-from alliance_outcome.models.bayesian_priors import Priors
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.marginal_likelihood import MarginalData
+from alliance_outcome.models.prior_values import Priors
 from alliance_outcome.models.random_structure import RandomEffects
 from alliance_outcome.models.standardised_design import StandardisedDesign
 

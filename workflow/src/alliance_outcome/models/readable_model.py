@@ -16,7 +16,6 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from alliance_outcome.models.bayesian_priors import (
-    Priors,
     coordinates,
     declare_fixed_effects,
     declare_level,
@@ -25,6 +24,7 @@ from alliance_outcome.models.bayesian_priors import (
 from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.fitted_state import FloatArray, IndexArray
 from alliance_outcome.models.marginal_model import quiet_about_blas
+from alliance_outcome.models.prior_values import Priors
 from alliance_outcome.models.random_structure import RandomEffects
 from alliance_outcome.models.standardised_design import StandardisedDesign
 

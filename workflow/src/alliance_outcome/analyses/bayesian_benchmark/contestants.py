@@ -26,7 +26,7 @@ from alliance_outcome.analyses.bayesian_benchmark.model import (
 )
 from alliance_outcome.analyses.engine_benchmark.designs import Design, read_data
 from alliance_outcome.analyses.engine_benchmark.r_process import NotAvailable, RProcess
-from alliance_outcome.models.bayesian_priors import Priors
+from alliance_outcome.models.prior_values import Priors
 
 NUTS, COLLAPSED, BRMS, BAMBI = "NUTS", "collapsed", "brms", "bambi"
 

@@ -16,8 +16,8 @@ from xarray import Dataset, DataTree
 
 from alliance_outcome.analyses.engine_benchmark.designs import GROUPS
 from alliance_outcome.models.bayesian import BayesianMultilevelModel
-from alliance_outcome.models.bayesian_priors import Priors
 from alliance_outcome.models.design_checks import INTERCEPT
+from alliance_outcome.models.prior_values import Priors
 
 #: In units of the outcome, whose residual standard deviation is 1.
 PRIORS = Priors(

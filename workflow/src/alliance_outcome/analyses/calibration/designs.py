@@ -16,7 +16,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from alliance_outcome.analyses.coverage.designs import parameters_digest as coverage_digest
-from alliance_outcome.models.bayesian_priors import Priors
+from alliance_outcome.models.prior_values import Priors
 
 #: Never changed after a result has been seen.
 SEED = 40917

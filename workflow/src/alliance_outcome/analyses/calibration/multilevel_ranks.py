@@ -28,9 +28,9 @@ from alliance_outcome.analyses.posteriors import level_scales
 from alliance_outcome.design.levels import level_column
 from alliance_outcome.design.specification import ModelSpecification
 from alliance_outcome.models.bayesian import SAMPLER, BayesianMultilevelModel
-from alliance_outcome.models.bayesian_priors import Priors
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.posterior_draws import group_log_likelihoods
+from alliance_outcome.models.prior_values import Priors
 
 #: What the true values of a data set are compared by, beside parameters and D (Modrák et al. 2023, 10.1214/23-BA1404).
 LOG_LIKELIHOOD = "log_likelihood"
