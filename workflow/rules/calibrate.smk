@@ -9,16 +9,6 @@ CALIBRATION_CODE = [
 ]
 
 
-def calibration_files(ranks: bool) -> list[str]:
-    """List the files of designs that rank true values, or of those that compute intervals."""
-    return [
-        f"results/calibration/{name}/{numbers[0]}-{numbers[-1]}.parquet"
-        for name, design in calibration_designs.DESIGNS.items()
-        if ranks != isinstance(design, calibration_designs.DifferenceDesign)
-        for numbers in calibration_designs.chunks(design)
-    ]
-
-
 rule simulate_calibration:
     output:
         "results/calibration/{design}/{first}-{last}.parquet",
@@ -40,8 +30,8 @@ rule simulate_calibration:
 
 rule tabulate_calibration:
     input:
-        ranks=calibration_files(ranks=True),
-        intervals=calibration_files(ranks=False),
+        ranks=calibration_designs.result_files(ranks=True),
+        intervals=calibration_designs.result_files(ranks=False),
     output:
         ranks=f"{CALIBRATION_REFERENCE}/ranks.csv",
         coverage=f"{CALIBRATION_REFERENCE}/coverage.csv",

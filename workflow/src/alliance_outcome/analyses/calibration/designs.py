@@ -143,6 +143,16 @@ def chunks(design: Design) -> list[range]:
     return [range(start, min(start + design.chunk, design.simulations)) for start in starts]
 
 
+def result_files(*, ranks: bool) -> list[str]:
+    """List the files of all jobs that rank true values, or of those that compute intervals."""
+    return [
+        f"results/calibration/{name}/{numbers[0]}-{numbers[-1]}.parquet"
+        for name, design in DESIGNS.items()
+        if ranks != isinstance(design, DifferenceDesign)
+        for numbers in chunks(design)
+    ]
+
+
 def parameters_digest() -> str:
     """Digest seed, sizes and priors, so that a stored table is known to belong to them."""
     content = {
