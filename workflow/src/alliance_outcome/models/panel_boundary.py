@@ -1,0 +1,284 @@
+"""Panel structures with a covariance matrix on the boundary: of what differs between clients, some variance is zero.
+
+Where clients hardly differ in a combination of intercepts and trends, the likelihood may be highest at a matrix with a
+negative eigenvalue, which no data could have. The maximum among true covariance matrices then has one of lower rank,
+the same as the singular fits of multilevel models. It is searched for on the matrices of that rank,
+
+    S = [V U] [[A, B], [B', B'A⁻¹B]] [V U]'
+
+V and U being the eigenvectors with and without variance, by Newton's method in A and B (Vandereycken 2013,
+10.1137/110845768, of low-rank matrices in general). Standard errors take the rank as given, as those of a multilevel
+model take a variance that is estimated as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg
+
+from alliance_outcome.models.fitted_state import FloatArray, IndexArray
+from alliance_outcome.models.panel_data import PanelData
+from alliance_outcome.models.panel_fit import (
+    CONVERGED,
+    MAX_ITERATIONS,
+    PanelMaximum,
+    expected_information_of,
+    maximise,
+    observed_information_of,
+    solved,
+)
+from alliance_outcome.models.panel_likelihood import NotPositiveDefinite, evaluate
+from alliance_outcome.models.panel_structure import PanelStructure
+
+#: An eigenvalue below this share of the largest one is taken for zero.
+_ZERO = 1e-7
+_HALVINGS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Tangent:
+    """Directions in which parameters may move without leaving the matrices of one rank.
+
+    Parameters
+    ----------
+    directions : ndarray, shape (n_parameters, n_directions)
+    bend : ndarray, shape (n_directions, n_directions)
+        What the curvature of the boundary adds to the information.
+    """
+
+    directions: FloatArray
+    bend: FloatArray
+
+    def information(self, information: FloatArray) -> FloatArray:
+        """Return information along the directions."""
+        return self.directions.T @ information @ self.directions + self.bend
+
+
+def maximise_properly(
+    data: PanelData, structure: PanelStructure, places: tuple[int, ...]
+) -> tuple[PanelMaximum, Tangent | None]:
+    """Maximise the likelihood with a part of Ψ that is a covariance matrix.
+
+    Parameters
+    ----------
+    data : PanelData
+    structure : PanelStructure
+    places : tuple of int
+        Latent variables whose covariance matrix it is; all of its entries are parameters of their own, or it is left
+        alone.
+
+    Returns
+    -------
+    maximum : PanelMaximum
+    tangent : Tangent or None
+        Where the maximum is on the boundary.
+    """
+    maximum = maximise(data, structure)
+    block = Block.of(structure, places)
+    if block is None or not maximum.converged:
+        return maximum, None
+    values, _ = np.linalg.eigh(block.matrix(maximum.parameters))
+    if values[0] >= -_ZERO * max(values[-1], 0.0):
+        return maximum, None
+    for rank in range(int((values > _ZERO * values[-1]).sum()), 0, -1):
+        found = _search_on_rank(data, structure, block, maximum.parameters, rank)
+        if found is not None:
+            return found
+    return maximum, None
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Parameters that are the entries of a covariance matrix.
+
+    Parameters
+    ----------
+    numbers : ndarray of int, shape (size, size)
+        Parameter of each entry.
+    n_parameters : int
+        Number of all parameters.
+    """
+
+    numbers: IndexArray
+    n_parameters: int
+
+    @classmethod
+    def of(cls, structure: PanelStructure, places: tuple[int, ...]) -> Block | None:
+        """Find the parameters of a part of Ψ; None unless each entry is one."""
+        numbers = np.full((len(places), len(places)), -1, dtype=np.intp)
+        order = {place: at for at, place in enumerate(places)}
+        for row, column, number in zip(*structure.places["covariance"], strict=True):
+            if row in order and column in order:
+                numbers[order[row], order[column]] = numbers[order[column], order[row]] = number
+        own = numbers[np.tril_indices(len(places))]
+        if (own < 0).any() or len(set(own)) < len(own):
+            return None
+        return cls(numbers, structure.n_parameters)
+
+    def matrix(self, parameters: FloatArray) -> FloatArray:
+        """Return the covariance matrix."""
+        return parameters[self.numbers]
+
+    def with_matrix(self, parameters: FloatArray, matrix: FloatArray) -> FloatArray:
+        """Return parameters with another covariance matrix."""
+        found = parameters.copy()
+        found[self.numbers] = matrix
+        return found
+
+    @property
+    def others(self) -> IndexArray:
+        """Parameters that are no entries of the matrix."""
+        return np.setdiff1d(np.arange(self.n_parameters), self.numbers)
+
+    def slope(self, gradient: FloatArray) -> FloatArray:
+        """Return derivatives by the entries of the matrix, taken to be free of each other."""
+        found = 0.5 * gradient[self.numbers]
+        np.fill_diagonal(found, gradient[np.diag(self.numbers)])
+        return found
+
+
+def _search_on_rank(
+    data: PanelData, structure: PanelStructure, block: Block, start: FloatArray, rank: int
+) -> tuple[PanelMaximum, Tangent] | None:
+    """Maximise among matrices of one rank; None where the search ends at a matrix of a lower one."""
+    values, vectors = np.linalg.eigh(block.matrix(start))
+    kept = vectors[:, -rank:]
+    parameters = block.with_matrix(start, (kept * values[-rank:]) @ kept.T)
+    try:
+        maximum = _at(data, structure, parameters)
+    except NotPositiveDefinite:
+        return None
+    near = False
+    for iteration in range(MAX_ITERATIONS):
+        at = maximum.at
+        gradient = at.gradient(maximum.evaluation.by_mean[0], maximum.evaluation.by_covariance)
+        tangent = _tangent(block, maximum.parameters, gradient, rank)
+        if tangent is None:
+            return None
+        slope = tangent.directions.T @ gradient
+        step = _step(data, maximum, tangent, slope, near=near)
+        if step is None:
+            return None
+        length = float(slope @ step)
+        if length < CONVERGED:
+            return replace(maximum, converged=True, n_iterations=iteration), tangent
+        near = length < 1.0
+        moved = _move(data, maximum, block, step, rank, length)
+        if moved is None:
+            return (replace(maximum, converged=True), tangent) if length < 1e-6 else None
+        maximum = moved
+    return None
+
+
+def _at(data: PanelData, structure: PanelStructure, parameters: FloatArray) -> PanelMaximum:
+    at = structure.at(parameters)
+    found = evaluate(data, at.mean, at.covariance)
+    return PanelMaximum(structure, parameters, found.value, found, converged=False, n_iterations=0)
+
+
+def _bases(
+    block: Block, parameters: FloatArray, rank: int
+) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    """Return variances and eigenvectors with variance, and eigenvectors without; None at a lower rank."""
+    values, vectors = np.linalg.eigh(block.matrix(parameters))
+    if values[-rank] <= _ZERO * values[-1]:
+        return None
+    return values[-rank:], vectors[:, -rank:], vectors[:, :-rank]
+
+
+def _moves(rank: int, size: int) -> Iterator[tuple[str, int, int]]:
+    """List the coordinates of A (lower triangle) and of B."""
+    for a in range(rank):
+        for b in range(a + 1):
+            yield "A", a, b
+    for a in range(rank):
+        for b in range(size - rank):
+            yield "B", a, b
+
+
+def _tangent(block: Block, parameters: FloatArray, gradient: FloatArray, rank: int) -> Tangent | None:
+    bases = _bases(block, parameters, rank)
+    if bases is None:
+        return None
+    values, kept, gone = bases
+    size = len(block.numbers)
+    moves = list(_moves(rank, size))
+    others = block.others
+    directions = np.zeros((block.n_parameters, len(others) + len(moves)))
+    directions[others, np.arange(len(others))] = 1.0
+    for at, (kind, a, b) in enumerate(moves, start=len(others)):
+        other = kept[:, b] if kind == "A" else gone[:, b]
+        change = np.outer(kept[:, a], other)
+        change = change if kind == "A" and a == b else change + change.T
+        directions[block.numbers, at] = change
+    bend = np.zeros((directions.shape[1], directions.shape[1]))
+    # B'A⁻¹B grows into the directions without variance, where the likelihood falls.
+    into = gone.T @ block.slope(gradient) @ gone
+    for i, (kind, a, b) in enumerate(moves, start=len(others)):
+        for j, (other_kind, c, d) in enumerate(moves, start=len(others)):
+            if kind == other_kind == "B" and a == c:
+                bend[i, j] = -2.0 * into[b, d] / values[a]
+    return Tangent(directions, bend)
+
+
+def _step(
+    data: PanelData, maximum: PanelMaximum, tangent: Tangent, slope: FloatArray, *, near: bool
+) -> FloatArray | None:
+    if near:
+        step = solved(tangent.information(observed_information_of(data, maximum)), slope, 0.0)
+        if step is not None:
+            return step
+    expected = tangent.directions.T @ expected_information_of(data, maximum) @ tangent.directions
+    steps = (solved(expected, slope, ridge) for ridge in (0.0, 1e-8, 1e-4, 1e-2, 1.0))
+    return next((step for step in steps if step is not None), None)
+
+
+def _move(
+    data: PanelData, maximum: PanelMaximum, block: Block, step: FloatArray, rank: int, length: float
+) -> PanelMaximum | None:
+    """Halve a step until the likelihood rises."""
+    bases = _bases(block, maximum.parameters, rank)
+    assert bases is not None
+    share = 1.0
+    for _ in range(_HALVINGS):
+        parameters = _moved(block, maximum.parameters, bases, share * step)
+        if parameters is not None:
+            try:
+                found = _at(data, maximum.structure, parameters)
+            except (NotPositiveDefinite, linalg.LinAlgError):
+                found = None
+            if found is not None and found.value - maximum.value > 1e-4 * share * length:
+                return found
+        share *= 0.5
+    return None
+
+
+def _moved(
+    block: Block,
+    parameters: FloatArray,
+    bases: tuple[FloatArray, FloatArray, FloatArray],
+    step: FloatArray,
+) -> FloatArray | None:
+    """Return parameters after a step along the matrices of one rank; None where A would be no covariance matrix."""
+    values, kept, gone = bases
+    rank, size = len(values), len(block.numbers)
+    others = block.others
+    inner, mixed = np.diag(values), np.zeros((rank, size - rank))
+    for change, (kind, a, b) in zip(step[len(others) :], _moves(rank, size), strict=True):
+        if kind == "B":
+            mixed[a, b] = change
+        else:
+            inner[a, b] += change
+            inner[b, a] = inner[a, b]
+    eigenvalues = np.linalg.eigvalsh(inner)
+    if eigenvalues[0] <= _ZERO * eigenvalues[-1]:
+        return None
+    corner = mixed.T @ np.linalg.solve(inner, mixed)
+    both = np.hstack([kept, gone])
+    matrix = both @ np.block([[inner, mixed], [mixed.T, corner]]) @ both.T
+    found = block.with_matrix(parameters, 0.5 * (matrix + matrix.T))
+    found[others] += step[: len(others)]
+    return found
