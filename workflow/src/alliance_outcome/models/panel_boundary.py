@@ -17,25 +17,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg
 
 from alliance_outcome.models.fitted_state import FloatArray, IndexArray
+from alliance_outcome.models.panel_ascent import climb, scored_step
 from alliance_outcome.models.panel_data import PanelData
 from alliance_outcome.models.panel_fit import (
-    CONVERGED,
-    MAX_ITERATIONS,
     PanelMaximum,
+    evaluated,
     expected_information_of,
     maximise,
     observed_information_of,
-    solved,
 )
-from alliance_outcome.models.panel_likelihood import NotPositiveDefinite, evaluate
+from alliance_outcome.models.panel_likelihood import NotPositiveDefinite
 from alliance_outcome.models.panel_structure import PanelStructure
 
 #: An eigenvalue below this share of the largest one is taken for zero.
 _ZERO = 1e-7
-_HALVINGS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,35 +145,31 @@ def _search_on_rank(
     kept = vectors[:, -rank:]
     parameters = block.with_matrix(start, (kept * values[-rank:]) @ kept.T)
     try:
-        maximum = _at(data, structure, parameters)
+        first = evaluated(data, structure, parameters)
     except NotPositiveDefinite:
         return None
-    near = False
-    for iteration in range(MAX_ITERATIONS):
-        at = maximum.at
-        gradient = at.gradient(maximum.evaluation.by_mean[0], maximum.evaluation.by_covariance)
-        tangent = _tangent(block, maximum.parameters, gradient, rank)
+
+    def step(place: PanelMaximum, near: bool) -> tuple[FloatArray, float] | None:
+        tangent = _tangent(block, place, rank)
         if tangent is None:
             return None
-        slope = tangent.directions.T @ gradient
-        step = _step(data, maximum, tangent, slope, near=near)
-        if step is None:
-            return None
-        length = float(slope @ step)
-        if length < CONVERGED:
-            return replace(maximum, converged=True, n_iterations=iteration), tangent
-        near = length < 1.0
-        moved = _move(data, maximum, block, step, rank, length)
-        if moved is None:
-            return (replace(maximum, converged=True), tangent) if length < 1e-6 else None
-        maximum = moved
-    return None
+        along = tangent.directions
+        return scored_step(
+            along.T @ place.gradient,
+            lambda: tangent.information(observed_information_of(data, place)),
+            lambda: along.T @ expected_information_of(data, place) @ along,
+            near=near,
+        )
 
+    def move(place: PanelMaximum, change: FloatArray) -> PanelMaximum | None:
+        moved = _moved(block, place.parameters, rank, change)
+        return None if moved is None else evaluated(data, structure, moved)
 
-def _at(data: PanelData, structure: PanelStructure, parameters: FloatArray) -> PanelMaximum:
-    at = structure.at(parameters)
-    found = evaluate(data, at.mean, at.covariance)
-    return PanelMaximum(structure, parameters, found.value, found, converged=False, n_iterations=0)
+    place, converged, iterations = climb(first, step, move)
+    tangent = _tangent(block, place, rank) if converged else None
+    if tangent is None:
+        return None
+    return replace(place, converged=True, n_iterations=iterations), tangent
 
 
 def _bases(
@@ -199,8 +192,9 @@ def _moves(rank: int, size: int) -> Iterator[tuple[str, int, int]]:
             yield "B", a, b
 
 
-def _tangent(block: Block, parameters: FloatArray, gradient: FloatArray, rank: int) -> Tangent | None:
-    bases = _bases(block, parameters, rank)
+def _tangent(block: Block, place: PanelMaximum, rank: int) -> Tangent | None:
+    """Return the directions at a place; None at a lower rank."""
+    bases = _bases(block, place.parameters, rank)
     if bases is None:
         return None
     values, kept, gone = bases
@@ -216,7 +210,7 @@ def _tangent(block: Block, parameters: FloatArray, gradient: FloatArray, rank: i
         directions[block.numbers, at] = change
     bend = np.zeros((directions.shape[1], directions.shape[1]))
     # B'A⁻¹B grows into the directions without variance, where the likelihood falls.
-    into = gone.T @ block.slope(gradient) @ gone
+    into = gone.T @ block.slope(place.gradient) @ gone
     for i, (kind, a, b) in enumerate(moves, start=len(others)):
         for j, (other_kind, c, d) in enumerate(moves, start=len(others)):
             if kind == other_kind == "B" and a == c:
@@ -224,47 +218,18 @@ def _tangent(block: Block, parameters: FloatArray, gradient: FloatArray, rank: i
     return Tangent(directions, bend)
 
 
-def _step(
-    data: PanelData, maximum: PanelMaximum, tangent: Tangent, slope: FloatArray, *, near: bool
-) -> FloatArray | None:
-    if near:
-        step = solved(tangent.information(observed_information_of(data, maximum)), slope, 0.0)
-        if step is not None:
-            return step
-    expected = tangent.directions.T @ expected_information_of(data, maximum) @ tangent.directions
-    steps = (solved(expected, slope, ridge) for ridge in (0.0, 1e-8, 1e-4, 1e-2, 1.0))
-    return next((step for step in steps if step is not None), None)
-
-
-def _move(
-    data: PanelData, maximum: PanelMaximum, block: Block, step: FloatArray, rank: int, length: float
-) -> PanelMaximum | None:
-    """Halve a step until the likelihood rises."""
-    bases = _bases(block, maximum.parameters, rank)
-    assert bases is not None
-    share = 1.0
-    for _ in range(_HALVINGS):
-        parameters = _moved(block, maximum.parameters, bases, share * step)
-        if parameters is not None:
-            try:
-                found = _at(data, maximum.structure, parameters)
-            except (NotPositiveDefinite, linalg.LinAlgError):
-                found = None
-            if found is not None and found.value - maximum.value > 1e-4 * share * length:
-                return found
-        share *= 0.5
-    return None
-
-
 def _moved(
     block: Block,
     parameters: FloatArray,
-    bases: tuple[FloatArray, FloatArray, FloatArray],
+    rank: int,
     step: FloatArray,
 ) -> FloatArray | None:
     """Return parameters after a step along the matrices of one rank; None where A would be no covariance matrix."""
+    bases = _bases(block, parameters, rank)
+    if bases is None:
+        return None
     values, kept, gone = bases
-    rank, size = len(values), len(block.numbers)
+    size = len(block.numbers)
     others = block.others
     inner, mixed = np.diag(values), np.zeros((rank, size - rank))
     for change, (kind, a, b) in zip(step[len(others) :], _moves(rank, size), strict=True):

@@ -17,7 +17,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from alliance_outcome.models.fitted_state import FloatArray
-from alliance_outcome.models.panel_layout import PanelVariable
+from alliance_outcome.models.panel_layout import PanelVariable, WaveModel
 from alliance_outcome.models.panel_structure import Entry, PanelStructure
 
 #: Where estimation starts: share of variance between clients, of that within clients which slopes take, and carry-over.
@@ -25,7 +25,7 @@ _BETWEEN, _TREND, _CARRIED = 0.4, 0.1, 0.2
 
 
 @dataclass(frozen=True)
-class CrossLagged:
+class CrossLagged(WaveModel):
     """What the model is.
 
     Parameters
@@ -50,16 +50,6 @@ class CrossLagged:
     invariant_paths: bool
     invariant_residuals: bool
     error: Mapping[str, float | None]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the variables."""
-        return tuple(each.name for each in self.variables)
-
-    def path(self, effect: str, cause: str, wave: int, lag: int = 1) -> str:
-        """Name a path into wave `wave`, the first being 0."""
-        name = f"{effect} ~ {cause}" + (f"[-{lag}]" if lag else "")
-        return name if self.invariant_paths else f"{name} in {wave + 1}"
 
     def within(self, wave: int, variable: int) -> int:
         """Place of a variable's departure in a wave among the latent variables."""

@@ -16,7 +16,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from alliance_outcome.models.fitted_state import FloatArray
-from alliance_outcome.models.panel_layout import PanelVariable
+from alliance_outcome.models.panel_layout import PanelVariable, WaveModel
 from alliance_outcome.models.panel_structure import Entry, PanelStructure
 
 _STABLE, _CARRIED = 0.2, 0.2
@@ -24,7 +24,7 @@ STABLE = "stable"
 
 
 @dataclass(frozen=True)
-class Dynamic:
+class Dynamic(WaveModel):
     """What the model is.
 
     Parameters
@@ -39,16 +39,6 @@ class Dynamic:
     variables: tuple[PanelVariable, ...]
     n_waves: int
     invariant_paths: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the variables."""
-        return tuple(each.name for each in self.variables)
-
-    def path(self, effect: str, cause: str, wave: int, lag: int = 1) -> str:
-        """Name a path into wave `wave`, the first being 0."""
-        name = f"{effect} ~ {cause}[-{lag}]"
-        return name if self.invariant_paths else f"{name} in {wave + 1}"
 
     @property
     def observed(self) -> tuple[tuple[int, int], ...]:

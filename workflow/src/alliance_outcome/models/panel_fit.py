@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from scipy import linalg
 
 from alliance_outcome.models.fitted_state import FloatArray
+from alliance_outcome.models.panel_ascent import climb, scored_step
 from alliance_outcome.models.panel_data import PanelData
+from alliance_outcome.models.panel_kernels import LOG_TWO_PI
 from alliance_outcome.models.panel_likelihood import (
-    LOG_TWO_PI,
     Evaluation,
     MomentInformation,
     NotPositiveDefinite,
@@ -18,16 +19,11 @@ from alliance_outcome.models.panel_likelihood import (
     evaluate,
     expected_information,
     observed_information,
+    observed_inverses,
+    weighted_residuals,
 )
 from alliance_outcome.models.panel_structure import PanelStructure, StructureAt, curvature
 
-#: Squared length of a Newton step, in standard errors, at which the maximum is reached: the log-likelihood is then
-#: within half of it.
-CONVERGED = 1e-10
-MAX_ITERATIONS = 200
-#: Fisher scoring until a step is shorter than this, Newton's method after that.
-_NEAR = 1.0
-_HALVINGS = 30
 #: Steps of the EM algorithm before those of Newton's method, for the saturated model.
 _EM_STEPS = 20
 
@@ -54,10 +50,39 @@ class PanelMaximum:
     converged: bool
     n_iterations: int
 
-    @property
+    @cached_property
     def at(self) -> StructureAt:
         """The structure at these parameters."""
         return self.structure.at(self.parameters)
+
+    @cached_property
+    def gradient(self) -> FloatArray:
+        """Derivatives of the log-likelihood, shape (n_parameters,)."""
+        return self.at.gradient(self.evaluation.by_mean[0], self.evaluation.by_covariance)
+
+
+def evaluated(data: PanelData, structure: PanelStructure, parameters: FloatArray) -> PanelMaximum:
+    """Evaluate the likelihood, at what need not be its maximum.
+
+    Parameters
+    ----------
+    data : PanelData
+    structure : PanelStructure
+    parameters : ndarray, shape (n_parameters,)
+
+    Returns
+    -------
+    PanelMaximum
+        Not converged.
+
+    Raises
+    ------
+    NotPositiveDefinite
+        If the covariance matrix is not positive definite.
+    """
+    at = structure.at(parameters)
+    found = evaluate(data, at.mean, at.covariance)
+    return PanelMaximum(structure, parameters, found.value, found, converged=False, n_iterations=0)
 
 
 def maximise(data: PanelData, structure: PanelStructure) -> PanelMaximum:
@@ -79,107 +104,23 @@ def maximise(data: PanelData, structure: PanelStructure) -> PanelMaximum:
     NotPositiveDefinite
         If the covariance matrix is not positive definite at the start.
     """
-    index = TriangleIndex(data.n_variables)
-    parameters = structure.start
-    at = structure.at(parameters)
-    found = evaluate(data, at.mean, at.covariance)
-    near = False
-    for iteration in range(MAX_ITERATIONS):
-        gradient = at.gradient(found.by_mean[0], found.by_covariance)
-        step = _step(data, structure, parameters, at, found, index, gradient, near=near)
-        length = float(gradient @ step)
-        if length < CONVERGED:
-            return PanelMaximum(
-                structure, parameters, found.value, found, converged=True, n_iterations=iteration
-            )
-        near = length < _NEAR
-        moved = _search(data, structure, parameters, step, found.value, length)
-        if moved is None:
-            # No step of this direction gains anything: rounding, if what could be gained is little.
-            return PanelMaximum(
-                structure, parameters, found.value, found, converged=length < 1e-6, n_iterations=iteration
-            )
-        parameters, at, found = moved
-    return PanelMaximum(
-        structure, parameters, found.value, found, converged=False, n_iterations=MAX_ITERATIONS
-    )
 
-
-def _step(
-    data: PanelData,
-    structure: PanelStructure,
-    parameters: FloatArray,
-    at: StructureAt,
-    found: Evaluation,
-    index: TriangleIndex,
-    gradient: FloatArray,
-    *,
-    near: bool,
-) -> FloatArray:
-    """Return a step uphill."""
-    if near:
-        information = structure_information(at, observed_information(data, found), index) - curvature(
-            structure, parameters, found.by_mean[0], found.by_covariance
+    def step(place: PanelMaximum, near: bool) -> tuple[FloatArray, float]:
+        found = scored_step(
+            place.gradient,
+            lambda: observed_information_of(data, place),
+            lambda: expected_information_of(data, place),
+            near=near,
         )
-        step = solved(information, gradient, 0.0)
-        if step is not None:
-            return step
-    information = structure_information(at, expected_information(data, found.precision), index)
-    for ridge in (0.0, 1e-8, 1e-4, 1e-2, 1.0):
-        step = solved(information, gradient, ridge)
-        if step is not None:
-            return step
-    raise NotPositiveDefinite("the information matrix is not finite")
+        if found is None:
+            raise NotPositiveDefinite("the information matrix is not finite")
+        return found
 
+    def move(place: PanelMaximum, change: FloatArray) -> PanelMaximum:
+        return evaluated(data, structure, place.parameters + change)
 
-def solved(information: FloatArray, gradient: FloatArray, ridge: float) -> FloatArray | None:
-    """Solve for a step, in units of each parameter's own information.
-
-    Parameters
-    ----------
-    information : ndarray, shape (n, n)
-    gradient : ndarray, shape (n,)
-    ridge : float
-        Added to the diagonal of the information in these units.
-
-    Returns
-    -------
-    ndarray, shape (n,), or None
-        None if the matrix is not positive definite.
-    """
-    scale = np.sqrt(np.abs(np.diag(information)))
-    if not (np.isfinite(scale).all() and (scale > 0.0).all()):
-        return None
-    scaled = information / np.outer(scale, scale) + ridge * np.eye(len(scale))
-    try:
-        factor = linalg.cho_factor(scaled, lower=True)
-    except linalg.LinAlgError:
-        return None
-    return linalg.cho_solve(factor, gradient / scale) / scale
-
-
-def _search(
-    data: PanelData,
-    structure: PanelStructure,
-    parameters: FloatArray,
-    step: FloatArray,
-    value: float,
-    length: float,
-) -> tuple[FloatArray, StructureAt, Evaluation] | None:
-    """Halve a step until it gains a tenth of a thousandth of what its direction promises."""
-    share = 1.0
-    for _ in range(_HALVINGS):
-        moved = parameters + share * step
-        try:
-            at = structure.at(moved)
-            found = evaluate(data, at.mean, at.covariance)
-        except (NotPositiveDefinite, linalg.LinAlgError):
-            share *= 0.5
-            continue
-        if found.value - value > 1e-4 * share * length:
-            return moved, at, found
-        share *= 0.5
-    return None
+    place, converged, iterations = climb(evaluated(data, structure, structure.start), step, move)
+    return replace(place, converged=converged, n_iterations=iterations)
 
 
 def structure_information(at: StructureAt, moments: MomentInformation, index: TriangleIndex) -> FloatArray:
@@ -228,24 +169,18 @@ def client_scores(values: FloatArray, maximum: PanelMaximum) -> FloatArray:
     ndarray, shape (n_clients, n_parameters)
         They sum to zero at the maximum.
     """
-    from alliance_outcome.models.panel_kernels import observed_precisions
-
-    at, p = maximum.at, values.shape[1]
-    index = TriangleIndex(p)
-    patterns, members = np.unique(~np.isnan(values), axis=0, return_inverse=True)
-    members = members.ravel()
-    starts = np.concatenate([[0], np.cumsum((~patterns).sum(axis=1))]).astype(np.intp)
-    inverses = np.empty((len(patterns), len(index.rows)))
-    missing = np.nonzero(~patterns)[1]
-    observed_precisions(maximum.evaluation.precision, missing, starts, 0, len(patterns), inverses)
-    deviations = np.where(np.isnan(values), 0.0, values - at.mean)
-    residuals = np.empty_like(deviations)
-    for pattern, triangle in enumerate(inverses):
-        own = members == pattern
-        residuals[own] = deviations[own] @ index.symmetric(triangle)
-    by_covariance = 0.5 * (index.take(residuals[:, :, None] * residuals[:, None, :]) - inverses[members])
+    # Every client is a group: its rows are the clients, pattern by pattern.
+    data = PanelData.of(values, np.arange(len(values)))
+    at, index = maximum.at, TriangleIndex(values.shape[1])
+    found = evaluate(data, np.tile(at.mean, (len(values), 1)), at.covariance)
+    inverses = np.concatenate([each for _, _, each in observed_inverses(data, found.precision)])
+    residuals = weighted_residuals(data, found)
+    squares = index.take(residuals[:, :, None] * residuals[:, None, :])
+    by_covariance = 0.5 * (squares - inverses[data.row_patterns]) * index.twice_off_diagonal()
     mean, covariance = at.jacobian(index)
-    return residuals @ mean + (by_covariance * index.twice_off_diagonal()) @ covariance
+    scores = np.empty((len(values), maximum.structure.n_parameters))
+    scores[data.groups] = residuals @ mean + by_covariance @ covariance
+    return scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,6 +202,25 @@ class Moments:
     converged: bool
 
 
+@dataclass(frozen=True, eq=False)
+class _MomentPlace:
+    """Expected values and covariances, with the likelihood there."""
+
+    mean: FloatArray
+    covariance: FloatArray
+    evaluation: Evaluation
+
+    @property
+    def value(self) -> float:
+        """Log-likelihood."""
+        return self.evaluation.value
+
+    @classmethod
+    def of(cls, data: PanelData, mean: FloatArray, covariance: FloatArray) -> _MomentPlace:
+        """Evaluate the likelihood."""
+        return cls(mean, covariance, evaluate(data, mean, covariance))
+
+
 def saturated(data: PanelData) -> Moments:
     """Estimate expected values and covariances without any structure.
 
@@ -279,13 +233,14 @@ def saturated(data: PanelData) -> Moments:
     Moments
         By the EM algorithm first and by Newton's method then; not converged where the data do not determine them.
     """
-    mean, covariance = _crude_moments(data)
-    for _ in range(_EM_STEPS):
-        mean, covariance = _em_step(data, mean, covariance)
-        if data.is_complete:
-            found = evaluate(data, mean, covariance)
-            return Moments(mean, covariance, found.value, converged=True)
-    return _newton(data, mean, covariance)
+    place = _MomentPlace.of(data, *_crude_moments(data))
+    for _ in range(1 if data.is_complete else _EM_STEPS):
+        place = _em_step(data, place)
+    # Of complete data one step is all that it takes.
+    converged = data.is_complete
+    if not converged:
+        place, converged = _newton(data, place)
+    return Moments(place.mean, place.covariance, place.value, converged)
 
 
 def _crude_moments(data: PanelData) -> tuple[FloatArray, FloatArray]:
@@ -297,49 +252,35 @@ def _crude_moments(data: PanelData) -> tuple[FloatArray, FloatArray]:
     return mean, np.diag((data.rows**2).sum(axis=0) / known - mean**2)
 
 
-def _em_step(data: PanelData, mean: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _em_step(data: PanelData, place: _MomentPlace) -> _MomentPlace:
     """Move to the moments of data completed by their expectation."""
-    found = evaluate(data, mean, covariance)
+    found = place.evaluation
     shift = data.shifts @ found.completed / data.n_clients
     moved = found.scatter / data.n_clients - np.outer(shift, shift)
-    return mean + shift, 0.5 * (moved + moved.T)
+    return _MomentPlace.of(data, place.mean + shift, 0.5 * (moved + moved.T))
 
 
-def _newton(data: PanelData, mean: FloatArray, covariance: FloatArray) -> Moments:
-    """Maximise by Fisher scoring and, near by, Newton's method, in the lower triangle of the covariance matrix."""
+def _newton(data: PanelData, start: _MomentPlace) -> tuple[_MomentPlace, bool]:
+    """Maximise in expected values and the lower triangle of the covariance matrix."""
     index, p = TriangleIndex(data.n_variables), data.n_variables
-    found = evaluate(data, mean, covariance)
-    doubles = index.twice_off_diagonal()
-    near = False
-    for _ in range(MAX_ITERATIONS):
-        gradient = np.concatenate([found.by_mean[0], index.take(found.by_covariance) * doubles])
-        moments = observed_information(data, found) if near else expected_information(data, found.precision)
-        information = np.block([[moments.mean, moments.mixed], [moments.mixed.T, moments.covariance]])
-        step = solved(information, gradient, 0.0)
-        if step is None and near:
-            near = False
-            continue
-        if step is None:
-            break
-        length = float(gradient @ step)
-        if length < CONVERGED:
-            return Moments(mean, covariance, found.value, converged=True)
-        near = length < _NEAR
-        share = 1.0
-        for _ in range(_HALVINGS):
-            moved = mean + share * step[:p], covariance + share * index.symmetric(step[p:])
-            try:
-                trial = evaluate(data, *moved)
-            except NotPositiveDefinite:
-                share *= 0.5
-                continue
-            if trial.value - found.value > 1e-4 * share * length:
-                break
-            share *= 0.5
-        else:
-            return Moments(mean, covariance, found.value, converged=length < 1e-6)
-        (mean, covariance), found = moved, trial
-    return Moments(mean, covariance, found.value, converged=False)
+
+    def step(place: _MomentPlace, near: bool) -> tuple[FloatArray, float] | None:
+        found = place.evaluation
+        by_covariance = index.take(found.by_covariance) * index.twice_off_diagonal()
+        return scored_step(
+            np.concatenate([found.by_mean[0], by_covariance]),
+            lambda: observed_information(data, found).matrix,
+            lambda: expected_information(data, found.precision).matrix,
+            near=near,
+            # Where these do not determine the moments, nothing should pretend that they do.
+            ridges=(0.0,),
+        )
+
+    def move(place: _MomentPlace, change: FloatArray) -> _MomentPlace:
+        return _MomentPlace.of(data, place.mean + change[:p], place.covariance + index.symmetric(change[p:]))
+
+    place, converged, _ = climb(start, step, move)
+    return place, converged
 
 
 def independent(data: PanelData) -> float:

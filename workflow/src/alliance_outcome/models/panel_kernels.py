@@ -23,7 +23,7 @@ import numpy as np
 _kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(nogil=True, error_model="numpy")
 
-_LOG_TWO_PI = np.log(2.0 * np.pi)
+LOG_TWO_PI = np.log(2.0 * np.pi)
 
 
 @_inlined
@@ -215,7 +215,7 @@ def evaluate_panel(  # noqa: ANN201
     n_values = n * p
     for pattern in range(len(counts)):
         n_values -= counts[pattern] * (missing_starts[pattern + 1] - missing_starts[pattern])
-    value = -0.5 * (n_values * _LOG_TWO_PI + n * log_determinant + taken + (precision * squares).sum())
+    value = -0.5 * (n_values * LOG_TWO_PI + n * log_determinant + taken + (precision * squares).sum())
     for row in range(len(shifts)):
         if shifts[row] != 0.0:
             for c in range(p):

@@ -40,6 +40,23 @@ class PanelVariable:
     order: Order = "same"
 
 
+class WaveModel:
+    """What specifications of panel models have in common: names of variables and of paths."""
+
+    variables: tuple[PanelVariable, ...]
+    invariant_paths: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the variables."""
+        return tuple(each.name for each in self.variables)
+
+    def path(self, effect: str, cause: str, wave: int, lag: int = 1) -> str:
+        """Name a path into wave `wave`, the first being 0."""
+        name = f"{effect} ~ {cause}" + (f"[-{lag}]" if lag else "")
+        return name if self.invariant_paths else f"{name} in {wave + 1}"
+
+
 @dataclass(frozen=True, eq=False)
 class WidePanel:
     """Clients by waves and variables.

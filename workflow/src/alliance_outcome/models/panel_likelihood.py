@@ -5,6 +5,7 @@ Full-information maximum likelihood: every client counts with whatever was obser
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,8 +14,6 @@ import numpy as np
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.panel_data import PanelData
 from alliance_outcome.models.panel_kernels import evaluate_panel, observed_precisions
-
-LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
 #: Patterns whose precision matrices are held in memory at a time.
 _PATTERNS_AT_A_TIME = 1_024
@@ -67,6 +66,11 @@ class MomentInformation:
     mean: FloatArray
     covariance: FloatArray
     mixed: FloatArray
+
+    @property
+    def matrix(self) -> FloatArray:
+        """All of it in one matrix, expected values first."""
+        return np.block([[self.mean, self.mixed], [self.mixed.T, self.covariance]])
 
 
 def evaluate(data: PanelData, mean: FloatArray, covariance: FloatArray) -> Evaluation:
@@ -173,7 +177,7 @@ def expected_information(data: PanelData, precision: FloatArray) -> MomentInform
     index = TriangleIndex(data.n_variables)
     size = len(index.rows)
     tensor, mean = np.zeros((size, size)), np.zeros(size)
-    for first, last, inverses in _inverses(data, precision):
+    for first, last, inverses in observed_inverses(data, precision):
         weights = data.counts[first:last]
         tensor += 0.5 * inverses.T @ (weights[:, None] * inverses)
         mean += weights @ inverses
@@ -199,7 +203,7 @@ def observed_information(data: PanelData, found: Evaluation) -> MomentInformatio
     size = len(index.rows)
     residuals = weighted_residuals(data, found)
     tensor, mean, mixed = np.zeros((size, size)), np.zeros(size), np.zeros((size, p))
-    for first, last, inverses in _inverses(data, found.precision):
+    for first, last, inverses in observed_inverses(data, found.precision):
         weights = data.counts[first:last]
         rows = slice(data.row_starts[first], data.row_starts[last])
         starts = data.row_starts[first:last] - data.row_starts[first]
@@ -235,8 +239,27 @@ def weighted_residuals(data: PanelData, found: Evaluation) -> FloatArray:
     return np.where(data.observed[data.row_patterns], found.completed @ found.precision, 0.0)
 
 
-def _inverses(data: PanelData, precision: FloatArray):  # noqa: ANN202 - a generator of slices and arrays
-    """Yield patterns from, to, and the lower triangles of the inverses of the observed parts of Σ."""
+def observed_inverses(data: PanelData, precision: FloatArray) -> Iterator[tuple[int, int, FloatArray]]:
+    """Yield the inverses of the observed parts of Σ, padded by zeros, some patterns at a time.
+
+    Parameters
+    ----------
+    data : PanelData
+    precision : ndarray, shape (p, p)
+        Inverse of the covariance matrix.
+
+    Yields
+    ------
+    first, last : int
+        The patterns.
+    inverses : ndarray, shape (last - first, p (p + 1) / 2)
+        Lower triangles.
+
+    Raises
+    ------
+    NotPositiveDefinite
+        If some cannot be had.
+    """
     size = data.n_variables * (data.n_variables + 1) // 2
     for first in range(0, len(data.counts), _PATTERNS_AT_A_TIME):
         last = min(first + _PATTERNS_AT_A_TIME, len(data.counts))

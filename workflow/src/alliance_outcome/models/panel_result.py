@@ -256,11 +256,11 @@ class PanelResult:
         UnavailableInference
             If the information matrix has no inverse: the data do not determine every parameter.
         """
-        chosen = kind or ("observed" if self._rows.clusters is None else "robust")
         labels = list(self.structure.labels)
-        return pd.DataFrame(self._covariances(chosen), index=labels, columns=labels)
+        return pd.DataFrame(self._covariances(kind), index=labels, columns=labels)
 
-    def _covariances(self, kind: CovarianceKind) -> FloatArray:
+    def _covariances(self, kind: CovarianceKind | None = None) -> FloatArray:
+        kind = kind or ("observed" if self._rows.clusters is None else "robust")
         if kind == "expected":
             return self._inverse(expected_information_of(self._rows.data, self.maximum))
         if kind == "observed":
@@ -294,7 +294,7 @@ class PanelResult:
     @cached_property
     def bse(self) -> pd.Series:
         """Standard errors."""
-        return pd.Series(np.sqrt(np.diag(self.cov_params())), index=list(self.structure.labels))
+        return pd.Series(np.sqrt(np.diag(self._covariances())), index=list(self.structure.labels))
 
     @property
     def df(self) -> float:
@@ -323,7 +323,7 @@ class PanelResult:
         Contrast
         """
         vector = self._weights({weights: 1.0} if isinstance(weights, str) else weights)
-        variance = float(vector @ self.cov_params(kind).to_numpy() @ vector)
+        variance = float(vector @ self._covariances(kind) @ vector)
         estimate = float(vector @ self.maximum.parameters)
         return wald_contrast(estimate, float(np.sqrt(variance)), self._df_of(kind), ci_level)
 
@@ -357,16 +357,22 @@ class PanelResult:
         -------
         Contrast
         """
+        gradient = self._derivatives(function)[0]
+        variance = float(gradient @ self._covariances(kind) @ gradient)
+        return wald_contrast(
+            function(self.maximum.parameters), float(np.sqrt(variance)), self._df_of(kind), ci_level
+        )
+
+    def _derivatives(self, function: Callable[[FloatArray], float | FloatArray]) -> FloatArray:
+        """Return derivatives of a function of the parameters by central differences, shape (n_values, n_parameters)."""
         parameters = self.maximum.parameters
-        gradient = np.zeros(len(parameters))
+        columns = []
         for number, value in enumerate(parameters):
             step = np.zeros(len(parameters))
             step[number] = _STEP * max(1.0, abs(value))
-            gradient[number] = (function(parameters + step) - function(parameters - step)) / (
-                2.0 * step[number]
-            )
-        variance = float(gradient @ self.cov_params(kind).to_numpy() @ gradient)
-        return wald_contrast(function(parameters), float(np.sqrt(variance)), self._df_of(kind), ci_level)
+            difference = np.atleast_1d(function(parameters + step)) - function(parameters - step)
+            columns.append(difference / (2.0 * step[number]))
+        return np.column_stack(columns)
 
     # -- What it is about ---------------------------------------------------------------------------------------------
 
@@ -548,17 +554,9 @@ class PanelResult:
                 ]
             )
 
-        parameters = self.maximum.parameters
-        jacobian = np.zeros((len(rows), len(parameters)))
-        for number, value in enumerate(parameters):
-            step = np.zeros(len(parameters))
-            step[number] = _STEP * max(1.0, abs(value))
-            jacobian[:, number] = (all_paths(parameters + step) - all_paths(parameters - step)) / (
-                2.0 * step[number]
-            )
-        covariance = self.cov_params().to_numpy()
+        jacobian, covariance = self._derivatives(all_paths), self._covariances()
         errors = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian))
-        estimates = all_paths(parameters)
+        estimates = all_paths(self.maximum.parameters)
         half = float(special.stdtrit(self.df, 0.5 + ci_level / 2.0)) * errors
         return pd.DataFrame(
             {

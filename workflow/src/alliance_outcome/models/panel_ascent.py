@@ -1,0 +1,149 @@
+"""The way up a likelihood: Fisher scoring from afar, Newton's method near by, steps halved where it would fall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import numpy as np
+from scipy import linalg
+
+from alliance_outcome.models.fitted_state import FloatArray
+from alliance_outcome.models.panel_likelihood import NotPositiveDefinite
+
+#: Squared length of a step, in standard errors, at which the maximum is reached: the log-likelihood is then within half
+#: of it.
+CONVERGED = 1e-10
+#: Likewise where no step gains anything: what is left is rounding.
+_ROUNDING = 1e-6
+#: Fisher scoring until a step is shorter than this, Newton's method after that.
+_NEAR = 1.0
+MAX_ITERATIONS = 200
+_HALVINGS = 30
+#: A step is taken if it gains this share of what its direction promises.
+_GAIN = 1e-4
+#: Added, one after the other, to an information matrix that is not positive definite.
+RIDGES = (0.0, 1e-8, 1e-4, 1e-2, 1.0)
+
+
+class Place(Protocol):
+    """Parameters with their log-likelihood."""
+
+    @property
+    def value(self) -> float:
+        """Log-likelihood."""
+
+
+P = TypeVar("P", bound=Place)
+
+
+def climb[P: Place](
+    start: P,
+    step: Callable[[P, bool], tuple[FloatArray, float] | None],
+    move: Callable[[P, FloatArray], P | None],
+) -> tuple[P, bool, int]:
+    """Maximise.
+
+    Parameters
+    ----------
+    start : Place
+    step : callable
+        From a place, and whether the maximum is near, to a step uphill and its squared length in standard errors; None
+        if there is none.
+    move : callable
+        From a place and a step to another place; None, :class:`NotPositiveDefinite` or LinAlgError where that is none.
+
+    Returns
+    -------
+    place : Place
+    converged : bool
+    n_iterations : int
+    """
+    at, near = start, False
+    for iteration in range(MAX_ITERATIONS):
+        ahead = step(at, near)
+        if ahead is None:
+            return at, False, iteration
+        direction, length = ahead
+        if length < CONVERGED:
+            return at, True, iteration
+        near = length < _NEAR
+        after = _uphill(at, direction, length, move)
+        if after is None:
+            return at, length < _ROUNDING, iteration
+        at = after
+    return at, False, MAX_ITERATIONS
+
+
+def _uphill[P: Place](
+    at: P, direction: FloatArray, length: float, move: Callable[[P, FloatArray], P | None]
+) -> P | None:
+    """Halve a step until it gains enough."""
+    for halving in range(_HALVINGS):
+        share = 0.5**halving
+        try:
+            after = move(at, share * direction)
+        except (NotPositiveDefinite, linalg.LinAlgError):
+            continue
+        if after is not None and after.value - at.value > _GAIN * share * length:
+            return after
+    return None
+
+
+def scored_step(
+    gradient: FloatArray,
+    observed: Callable[[], FloatArray],
+    expected: Callable[[], FloatArray],
+    *,
+    near: bool,
+    ridges: tuple[float, ...] = RIDGES,
+) -> tuple[FloatArray, float] | None:
+    """Return a step uphill: Newton's where the maximum is near and looks like one, Fisher's elsewhere.
+
+    Parameters
+    ----------
+    gradient : ndarray, shape (n,)
+    observed, expected : callable
+        Give information matrices, shape (n, n).
+    near : bool
+    ridges : tuple of float
+        Tried in turn on the expected information.
+
+    Returns
+    -------
+    step : ndarray, shape (n,)
+    length : float
+        Its squared length in standard errors; None if no matrix is positive definite.
+    """
+    step = solved(observed(), gradient) if near else None
+    if step is None:
+        information = expected()
+        steps = (solved(information, gradient, ridge) for ridge in ridges)
+        step = next((each for each in steps if each is not None), None)
+    return None if step is None else (step, float(gradient @ step))
+
+
+def solved(information: FloatArray, gradient: FloatArray, ridge: float = 0.0) -> FloatArray | None:
+    """Solve for a step, in units of each parameter's own information.
+
+    Parameters
+    ----------
+    information : ndarray, shape (n, n)
+    gradient : ndarray, shape (n,)
+    ridge : float
+        Added to the diagonal of the information in these units.
+
+    Returns
+    -------
+    ndarray, shape (n,), or None
+        None if the matrix is not positive definite.
+    """
+    scale = np.sqrt(np.abs(np.diag(information)))
+    if not (np.isfinite(scale).all() and (scale > 0.0).all()):
+        return None
+    scaled = information / np.outer(scale, scale) + ridge * np.eye(len(scale))
+    try:
+        factor = linalg.cho_factor(scaled, lower=True)
+    except linalg.LinAlgError:
+        return None
+    return linalg.cho_solve(factor, gradient / scale) / scale
