@@ -101,18 +101,14 @@ def hybrid_rows(
         ``client, therapist, session, week, slot, outcome, outcome_before, severity_first``, the alliance columns,
         trend and covariates. ``outcome_before`` may be missing. All raters stand on the same rows.
     """
-    alliances = [name for name in timings if name != "severity"]
-    slots = _slot_table(sessions, settings.lag_unit)
-    flow = RowFlow("hybrid")
-    flow.note("held", "Held sessions", slots)
-    pairs = _pair_with_alliance(slots, alliances, timings)
+    alliances = _alliances(timings)
+    pairs, flow = _lag_pairs(sessions, timings, settings, "hybrid")
     pairs = flow.note("rated", "… with alliance rated by every rater", pairs.dropna(subset=alliances))
     pairs = flow.note("outcome", "… and severity measured at lag 1", pairs.dropna(subset="outcome"))
     if settings.max_gap_weeks is not None:
         near = ~(pairs["gap_weeks"] > settings.max_gap_weeks)
         text = f"… at most {settings.max_gap_weeks:g} weeks apart"
         pairs = flow.note("gap", text, pairs[near])
-    pairs = pairs.assign(severity_first=pairs["client"].map(first_severity(sessions, slots, timings)))
     return _with_covariates(pairs, settings, clients, therapists, flow)
 
 
@@ -136,17 +132,28 @@ def incomplete_rows(
         The rows of :func:`hybrid_rows`, and those in which one rating, the other, or the outcome is missing. An
         outcome that comes too late (`max_gap_weeks`) is missing; ratings stay.
     """
-    alliances = [name for name in timings if name != "severity"]
-    slots = _slot_table(sessions, settings.lag_unit)
-    flow = RowFlow("joint")
-    flow.note("held", "Held sessions", slots)
-    pairs = _pair_with_alliance(slots, alliances, timings)
+    pairs, flow = _lag_pairs(sessions, timings, settings, "joint")
     if settings.max_gap_weeks is not None:
         pairs["outcome"] = pairs["outcome"].mask(pairs["gap_weeks"] > settings.max_gap_weeks)
-    known = pairs.dropna(subset=[*alliances, "outcome"], how="all")
+    known = pairs.dropna(subset=[*_alliances(timings), "outcome"], how="all")
     pairs = flow.note("rated", "… with alliance rated by anybody, or severity measured at lag 1", known)
-    pairs = pairs.assign(severity_first=pairs["client"].map(first_severity(sessions, slots, timings)))
     return _with_covariates(pairs, settings, clients, therapists, flow)
+
+
+def _alliances(timings: Mapping[str, str]) -> list[str]:
+    return [name for name in timings if name != "severity"]
+
+
+def _lag_pairs(
+    sessions: pd.DataFrame, timings: Mapping[str, str], settings: DesignSettings, stage: str
+) -> tuple[pd.DataFrame, RowFlow]:
+    """Pair every held session's ratings with their lag-1 outcome and the client's first severity, missing or not."""
+    slots = _slot_table(sessions, settings.lag_unit)
+    flow = RowFlow(stage)
+    flow.note("held", "Held sessions", slots)
+    pairs = _pair_with_alliance(slots, _alliances(timings), timings)
+    first = first_severity(sessions, slots, timings)
+    return pairs.assign(severity_first=pairs["client"].map(first)), flow
 
 
 def _with_covariates(
