@@ -84,17 +84,17 @@ def _engine_rows(results: Results, block: pd.DataFrame, engine: str, decimals: i
     name = sentence_case(engine_label(engine))
     if difference["status"] != "ok":
         return [Row(f"{name}: {status_words(difference['status'])}: {difference['reason']}", "note")]
-    rows = [_interval_row(difference, f"{name}: D", INK, DIFFERENCE_MARKER, decimals=decimals, strong=True)]
+    rows = [interval_row(difference, f"{name}: D", INK, DIFFERENCE_MARKER, decimals=decimals, strong=True)]
     for rater in results.raters:
         row = first_row(block, term="coefficient_standardised", rater=rater)
         if row is not None and row["status"] == "ok":
             colour, marker = rater_style(rater, results.raters)
             label = f"    {rater_label(rater)}-rated"
-            rows.append(_interval_row(row, label, colour, marker, decimals=decimals))
+            rows.append(interval_row(row, label, colour, marker, decimals=decimals))
     return rows
 
 
-def _interval_row(
+def interval_row(
     row: pd.Series,
     label: str,
     colour: str,
@@ -104,7 +104,21 @@ def _interval_row(
     decimals: int = DECIMALS,
     strong: bool = False,
 ) -> Row:
-    """Turn an estimate into a row of a forest plot."""
+    """Turn an estimate into a row of a forest plot.
+
+    Parameters
+    ----------
+    row : Series
+        Of an estimates table.
+    label, colour, marker, kind, strong
+        As in :class:`~alliance_outcome.report.forest.Row`.
+    decimals : int
+        Of the numbers at the right.
+
+    Returns
+    -------
+    Row
+    """
     return Row(
         label,
         kind,
@@ -167,5 +181,5 @@ def _model_rows(block: pd.DataFrame, results: Results) -> list[Row]:
             row = first_row(group, rater=rater)
             if row is not None and not is_absent(row["estimate"]):
                 colour, marker = rater_style(rater, results.raters)
-                rows.append(_interval_row(row, rater_label(rater), colour, marker, kind="compact"))
+                rows.append(interval_row(row, rater_label(rater), colour, marker, kind="compact"))
     return rows

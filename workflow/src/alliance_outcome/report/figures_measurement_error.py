@@ -7,7 +7,7 @@ import pandas as pd
 from alliance_outcome.report.drawing import Drawing
 from alliance_outcome.report.estimate_tables import status_words
 from alliance_outcome.report.figure_style import DIFFERENCE_MARKER, INK, rater_style
-from alliance_outcome.report.figures_contrast import interval_levels, numbers_of, reasons
+from alliance_outcome.report.figures_contrast import interval_levels, interval_row, reasons
 from alliance_outcome.report.forest import Row, draw_forest
 from alliance_outcome.report.formatting import sentence_case
 from alliance_outcome.report.inputs import Results
@@ -62,24 +62,16 @@ def _version_rows(version: Version, raters: list[str], decimals: int) -> list[Ro
         ]
     found = []
     if version.difference is not None:
-        found.append(_row(version.difference, "D", INK, DIFFERENCE_MARKER, decimals, strong=True))
+        found.append(
+            interval_row(version.difference, "D", INK, DIFFERENCE_MARKER, decimals=decimals, strong=True)
+        )
     for rater in raters:
         coefficient = version.coefficient(rater)
         if coefficient is not None:
             colour, marker = rater_style(rater, raters)
-            found.append(_row(coefficient, f"    {rater_label(rater)}-rated", colour, marker, decimals))
+            found.append(
+                interval_row(
+                    coefficient, f"    {rater_label(rater)}-rated", colour, marker, decimals=decimals
+                )
+            )
     return found
-
-
-def _row(row: pd.Series, label: str, colour: str, marker: str, decimals: int, *, strong: bool = False) -> Row:
-    """Turn an estimate into a row."""
-    return Row(
-        label,
-        estimate=row["estimate"],
-        low=row["ci_low"],
-        high=row["ci_high"],
-        numbers=numbers_of(row, decimals),
-        colour=colour,
-        marker=marker,
-        strong=strong,
-    )
