@@ -50,13 +50,8 @@ def raw_files(wildcards):
     return [path for path in paths if is_simulated(wildcards.study) or Path(path).is_file()]
 
 
-def section(model):
-    """Return a params function that gives one section of the study file as plain types."""
-    return lambda wildcards: settings.section_values(CONTENTS[wildcards.study], model)
-
-
-def sections(models):
-    """Return a params function that gives several sections of the study file, together, as plain types."""
+def section(*models):
+    """Return a params function that gives sections of the study file, together, as plain types."""
     return lambda wildcards: {
         key: value
         for model in models

@@ -147,8 +147,8 @@ rule fit_measurement_error:
     # Half of the cores, so that the other models run beside it.
     threads: max(1, min(RUN.sampler.chains, workflow.cores // 2))
     params:
-        settings=sections(
-            [settings.BayesianSettings, settings.MeasurementErrorSettings, settings.DecisionSettings]
+        settings=section(
+            settings.BayesianSettings, settings.MeasurementErrorSettings, settings.DecisionSettings
         ),
         sampler=RUN.sampler.model_dump(),
         seed=seed_for("measurement_error"),

@@ -59,11 +59,7 @@ rule render_report:
     log:
         "results/{study}/logs/render_report.log",
     params:
-        study=lambda wildcards: {
-            key: value
-            for model in REPORTED_SECTIONS
-            for key, value in settings.section_values(CONTENTS[wildcards.study], model).items()
-        },
+        study=section(*REPORTED_SECTIONS),
         sampler=RUN.sampler.model_dump(),
         seed=RUN.seed,
         simulated=lambda wildcards: is_simulated(wildcards.study),
