@@ -98,7 +98,7 @@ def _notes(context: AnalysisContext, settings: DecisionSettings, pair: tuple[str
     """Collect what a reader must know beside the answer."""
     notes = [
         "This answer rests on the hybrid model, a comparator: with few sessions or with individual trends it is "
-        "biased, and the panel models that avoid this bias are not part of this version."
+        "biased, and the panel models that avoid this bias are not part of a run yet."
     ]
     if settings.primary:
         notes.append(f"The study file overrides the model behind this answer: {settings.primary}.")

@@ -28,7 +28,7 @@ def hybrid_limit(level: str | None, model: str | None) -> Limit | None:
     return (
         "The headline rests on the hybrid comparator",
         "Within clients the planned primary estimators are panel models, which separate a client's level and trend "
-        f"from session-to-session change {cite('hamaker')}. They are not part of this version, so the headline "
+        f"from session-to-session change {cite('hamaker')}. They are not part of a run yet, so the headline "
         "comes from the hybrid model, whose within-client coefficient is biased in short series and where clients "
         "differ in their trends.",
     )
