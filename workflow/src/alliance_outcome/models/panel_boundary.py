@@ -75,15 +75,19 @@ def maximise_properly(
     """
     maximum = maximise(data, structure)
     block = Block.of(structure, places)
-    if block is None or not maximum.converged:
+    if block is None:
         return maximum, None
     values, _ = np.linalg.eigh(block.matrix(maximum.parameters))
     if values[0] >= -_ZERO * max(values[-1], 0.0):
         return maximum, None
+    # Without bounds the search may run away, ever further from any covariance matrix: it then says nothing of where to
+    # start.
+    starts = [maximum.parameters] if maximum.converged else [structure.start, maximum.parameters]
     for rank in range(int((values > _ZERO * values[-1]).sum()), 0, -1):
-        found = _search_on_rank(data, structure, block, maximum.parameters, rank)
-        if found is not None:
-            return found
+        for start in starts:
+            found = _search_on_rank(data, structure, block, start, rank)
+            if found is not None:
+                return found
     return maximum, None
 
 
