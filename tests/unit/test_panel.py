@@ -328,7 +328,7 @@ def test_a_maximum_on_the_boundary_is_proper(singular):
 
 def test_it_is_a_maximum_among_covariance_matrices(singular):
     _, bounded = singular
-    structure, data = bounded.structure, bounded._rows.data
+    structure, data = bounded.structure, bounded.rows.data
     places = bounded.description.bounded
     block = Block.of(structure, places)
     matrix = block.matrix(bounded.maximum.parameters)

@@ -13,14 +13,13 @@ full-information maximum likelihood (:mod:`alliance_outcome.models.panel_likelih
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from alliance_outcome.models.design_checks import UnfittableModel
-from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.panel_cross_lagged import CrossLagged, covariance_blocks, cross_lagged_structure
 from alliance_outcome.models.panel_data import PanelData
 from alliance_outcome.models.panel_dynamic import Dynamic, dynamic_structure
@@ -81,8 +80,10 @@ class PanelModel:
                 "simpler model"
             )
 
-    def _rows(self, values: FloatArray) -> PanelRows:
-        """Reduce the data, of clients that have any of the values."""
+    def _rows(self, used_places: Sequence[tuple[int, int]]) -> PanelRows:
+        """Reduce the data, of clients that have any of the values, given by wave and number of the variable."""
+        places = np.array(used_places, dtype=np.intp)
+        values = self.panel.values[:, places[:, 0], places[:, 1]]
         known = ~np.isnan(values).all(axis=1)
         used = values[known]
         if len(used) <= values.shape[1]:
@@ -93,7 +94,7 @@ class PanelModel:
         if (counts < 3).any():
             raise UnfittableModel("some sessions were hardly ever rated; use fewer sessions")
         clusters = None if self._labels is None else self._labels[known]
-        return PanelRows(used, PanelData.of(used), clusters)
+        return PanelRows(used, PanelData.of(used), clusters, places)
 
     def _within_sd(self) -> dict[str, float]:
         """Return manifest standard deviations within clients: √(SS / (values − clients))."""
@@ -195,7 +196,8 @@ class CrossLaggedModel(PanelModel):
         -------
         PanelResult
         """
-        return self._fitted(self._rows(self.panel.flat), self.structure(), self._description())
+        places = list(np.ndindex(self.n_waves, len(self.variables)))
+        return self._fitted(self._rows(places), self.structure(), self._description())
 
     def structure(self) -> PanelStructure:
         """Return the covariance structure, with where estimation starts."""
@@ -274,9 +276,7 @@ class DynamicPanelModel(PanelModel):
         -------
         PanelResult
         """
-        n = len(self.variables)
-        used = [wave * n + number for wave, number in self.model.observed]
-        return self._fitted(self._rows(self.panel.flat[:, used]), self.structure(), self._description())
+        return self._fitted(self._rows(self.model.observed), self.structure(), self._description())
 
     def structure(self) -> PanelStructure:
         """Return the covariance structure, with where estimation starts."""

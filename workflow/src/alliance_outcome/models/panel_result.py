@@ -13,7 +13,7 @@ from scipy import linalg, special
 
 from alliance_outcome.models.contrast import CI_LEVEL, Contrast, wald_contrast
 from alliance_outcome.models.design_checks import UnavailableInference
-from alliance_outcome.models.fitted_state import FloatArray
+from alliance_outcome.models.fitted_state import FloatArray, IndexArray
 from alliance_outcome.models.multilevel_summary import Summary
 from alliance_outcome.models.panel_boundary import Tangent, maximise_properly
 from alliance_outcome.models.panel_data import PanelData
@@ -107,11 +107,14 @@ class PanelRows:
         NaN where missing.
     data : PanelData
     clusters : ndarray of int, shape (n_clients,), or None
+    places : ndarray of int, shape (p, 2)
+        Wave and number of each variable; the outcome has number 0.
     """
 
     values: FloatArray
     data: PanelData
     clusters: np.ndarray | None
+    places: IndexArray
 
 
 class PanelResult:
@@ -137,7 +140,7 @@ class PanelResult:
         moments: Moments | None = None,
     ) -> None:
         self.description = description
-        self._rows = rows
+        self.rows = rows
         self.maximum = maximum
         self._tangent = tangent
         self._given_moments = moments
@@ -199,17 +202,17 @@ class PanelResult:
     @property
     def n_clients(self) -> int:
         """Clients of whom anything is known."""
-        return self._rows.data.n_clients
+        return self.rows.data.n_clients
 
     @property
     def n_values(self) -> int:
         """Observed values."""
-        return int(self._rows.data.n_values)
+        return int(self.rows.data.n_values)
 
     @property
     def n_clusters(self) -> int | None:
         """Clusters of clients behind robust standard errors; None without."""
-        return None if self._rows.clusters is None else len(np.unique(self._rows.clusters))
+        return None if self.rows.clusters is None else len(np.unique(self.rows.clusters))
 
     @property
     def n_parameters(self) -> int:
@@ -260,9 +263,9 @@ class PanelResult:
         return pd.DataFrame(self._covariances(kind), index=labels, columns=labels)
 
     def _covariances(self, kind: CovarianceKind | None = None) -> FloatArray:
-        kind = kind or ("observed" if self._rows.clusters is None else "robust")
+        kind = kind or ("observed" if self.rows.clusters is None else "robust")
         if kind == "expected":
-            return self._inverse(expected_information_of(self._rows.data, self.maximum))
+            return self._inverse(expected_information_of(self.rows.data, self.maximum))
         if kind == "observed":
             return self._observed
         if kind != "robust":
@@ -271,7 +274,7 @@ class PanelResult:
 
     @cached_property
     def _observed(self) -> FloatArray:
-        return self._inverse(observed_information_of(self._rows.data, self.maximum))
+        return self._inverse(observed_information_of(self.rows.data, self.maximum))
 
     def _inverse(self, information: FloatArray) -> FloatArray:
         if self._tangent is None:
@@ -281,9 +284,9 @@ class PanelResult:
 
     @cached_property
     def _robust(self) -> FloatArray:
-        scores = client_scores(self._rows.values, self.maximum)
-        if self._rows.clusters is not None:
-            labels, places = np.unique(self._rows.clusters, return_inverse=True)
+        scores = client_scores(self.rows.values, self.maximum)
+        if self.rows.clusters is not None:
+            labels, places = np.unique(self.rows.clusters, return_inverse=True)
             if len(labels) < 2:
                 raise UnavailableInference("all clients are of one cluster; leave clusters out")
             sums = np.zeros((len(labels), scores.shape[1]))
@@ -579,9 +582,9 @@ class PanelResult:
         if self._given_moments is not None:
             return self._given_moments
         try:
-            return saturated(self._rows.data)
+            return saturated(self.rows.data)
         except NotPositiveDefinite:
-            p = self._rows.data.n_variables
+            p = self.rows.data.n_variables
             return Moments(np.full(p, np.nan), np.full((p, p), np.nan), np.nan, converged=False)
 
     def fit_indices(self) -> pd.Series:
@@ -592,7 +595,7 @@ class PanelResult:
         Series
             See :func:`~alliance_outcome.models.panel_fit_indices.fit_indices`.
         """
-        return fit_indices(self._rows.data, self.maximum, self.moments)
+        return fit_indices(self.rows.data, self.maximum, self.moments)
 
     def constrain(
         self, *, equal: Sequence[Sequence[str]] = (), fixed: Mapping[str, float] | None = None
@@ -618,7 +621,28 @@ class PanelResult:
         names = {label: group[0] for group in equal for label in group}
         paths = tuple(replace(row, label=names.get(row.label, row.label)) for row in self.description.paths)
         description = replace(self.description, paths=paths)
-        return PanelResult.fitted(description, self._rows, structure, self._given_moments)
+        return PanelResult.fitted(description, self.rows, structure, self._given_moments)
+
+    def refitted(self, values: FloatArray) -> PanelResult:
+        """Fit the same model to other values of the same clients.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n_clients, p)
+            In the order of :attr:`rows`; NaN where missing.
+
+        Returns
+        -------
+        PanelResult
+            Searched for from these estimates on; standard deviations of manifest variables stay those of this fit.
+
+        Raises
+        ------
+        NotPositiveDefinite
+            If these estimates are no place to start from.
+        """
+        rows = replace(self.rows, values=values, data=PanelData.of(values))
+        return PanelResult.fitted(self.description, rows, self.structure.with_start(self.params.to_dict()))
 
     def likelihood_ratio(self, other: PanelResult) -> dict[str, float]:
         """Test the smaller of two nested models of the same data against the larger one.
@@ -637,7 +661,7 @@ class PanelResult:
         ValueError
             If the models are not of the same data, or have the same number of parameters.
         """
-        if not np.array_equal(self._rows.values, other._rows.values, equal_nan=True):
+        if not np.array_equal(self.rows.values, other.rows.values, equal_nan=True):
             raise ValueError("the models are not of the same data")
         small, large = sorted((self, other), key=lambda each: each.n_parameters)
         df = large.n_parameters - small.n_parameters
