@@ -9,7 +9,8 @@ import study_example
 from scipy import stats
 
 from alliance_outcome.analyses.estimates import is_repetition
-from alliance_outcome.analyses.headline import all_contrasts, headline_answer, headline_model
+from alliance_outcome.analyses.headline import all_contrasts, headline_answer, headline_model, hybrid_model
+from alliance_outcome.analyses.panel_names import PANEL_ENGINE
 from alliance_outcome.analyses.rater_contrast import posterior_contrasts
 from alliance_outcome.design.levels import level_sd
 from alliance_outcome.settings import DecisionSettings
@@ -126,7 +127,8 @@ def test_every_row_is_unique_and_names_its_role(contrasts):
 
 
 def test_headline_reads_the_within_client_row_of_the_three_level_model(contrasts, hybrid_tables):
-    answer = headline_answer(contrasts, hybrid_tables.checks, study_example.context(), DecisionSettings())
+    settings = DecisionSettings(primary="hybrid_three_level")
+    answer = headline_answer(contrasts, hybrid_tables.checks, study_example.context(), settings)
     expected = row(contrasts, "hybrid_three_level", "unique", "within_client", "difference")
     assert answer.row_id == expected["row_id"]
     assert answer.estimate == expected["estimate"]
@@ -134,13 +136,35 @@ def test_headline_reads_the_within_client_row_of_the_three_level_model(contrasts
     assert any("confounded" in note for note in answer.notes)
 
 
-def test_headline_model_follows_the_study():
-    assert headline_model(study_example.context(), DecisionSettings()) == "hybrid_three_level"
-    assert (
-        headline_model(study_example.context(has_therapists=False), DecisionSettings()) == "hybrid_two_level"
+def test_headline_model_is_the_primary_panel_model_or_what_the_study_says():
+    panel = pd.DataFrame(
+        {
+            "engine": ["multilevel", PANEL_ENGINE, PANEL_ENGINE],
+            "role": ["primary", "secondary", "primary"],
+            "model": ["early_three_level", "cross_lagged", "cross_lagged_trends"],
+        }
     )
+    assert headline_model(panel, DecisionSettings()) == "cross_lagged_trends"
     override = DecisionSettings(primary="hybrid_lag_two_level")
-    assert headline_model(study_example.context(), override) == "hybrid_lag_two_level"
+    assert headline_model(panel, override) == "hybrid_lag_two_level"
+
+
+def test_the_hybrid_model_follows_the_levels_there_are():
+    assert hybrid_model(study_example.context(), DecisionSettings()) == "hybrid_three_level"
+    assert hybrid_model(study_example.context(has_therapists=False), DecisionSettings()) == "hybrid_two_level"
+    for primary, expected in (("hybrid_lag_two_level",) * 2, ("cross_lagged", "hybrid_three_level")):
+        assert hybrid_model(study_example.context(), DecisionSettings(primary=primary)) == expected
+
+
+def test_the_answer_of_a_panel_model_is_its_own_row(contrasts, hybrid_tables):
+    own = contrasts[contrasts["model"] == "hybrid_three_level"].assign(
+        engine=PANEL_ENGINE, model="dynamic_panel", role="primary", row_id=lambda t: "panel." + t["row_id"]
+    )
+    both = pd.concat([contrasts, own])
+    answer = headline_answer(both, hybrid_tables.checks, study_example.context(), DecisionSettings())
+    assert answer.row_id.startswith("panel.")
+    assert any("Fewer than five sessions" in note for note in answer.notes)
+    assert not any("hybrid" in note for note in answer.notes)
 
 
 def test_an_override_is_printed(contrasts, hybrid_tables):

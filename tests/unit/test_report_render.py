@@ -89,6 +89,7 @@ def test_sections_stand_in_their_order(document):
         "data-flow",
         "description",
         "agreement",
+        "dynamics",
         "models",
         "explained",
         "diagnostics",
@@ -110,7 +111,7 @@ def test_the_answer_comes_first(html):
         "The next severity is 0.39 points lower (D = −0.39, interval −0.69 to −0.09). Other accounts"
     )
     assert re.search(r'<p class="lead">From one session to the next, [^<]*therapist&#39;s\.</p>', html)
-    assert "This rests on the hybrid comparator until panel models exist." in text
+    assert "The study file overrides the model behind this answer: hybrid_three_level." in text
 
 
 def test_nothing_is_loaded_from_anywhere(html, document):
@@ -256,7 +257,7 @@ def test_data_flow_shows_what_was_kept_and_removed(html):
 
 def test_checks_are_badges_with_words_and_symbols(html):
     text = plain(part(html, "diagnostics"))
-    assert "9 checks: 6 passed, 2 failed, 1 not applicable" in text
+    assert "12 checks: 9 passed, 2 failed, 1 not applicable" in text
     assert "✗ failed Gradient too large (value 0.250, limit 0.100)" in text
     assert "✓ passed All in range" in text
     assert (

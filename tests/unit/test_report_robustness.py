@@ -6,6 +6,7 @@ from report_example import write_example
 
 from alliance_outcome.analyses.estimates import is_repetition
 from alliance_outcome.analyses.multilevel import ENGINE
+from alliance_outcome.analyses.panel_names import PANEL_ENGINE
 from alliance_outcome.report.formatting import ABSENT
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.labels import LIKELIHOOD_ENGINE
@@ -82,7 +83,8 @@ def test_a_coefficient_is_not_held_against_the_region_of_d():
 
 def test_each_engine_is_compared_with_its_own_repetition(results):
     compared = robust_comparisons(results.contrast, results.models)
-    assert {each.own["engine"] for each in compared} == {ENGINE}
+    assert {each.own["engine"] for each in compared} == {ENGINE, PANEL_ENGINE}
+    assert sum(each.own["engine"] == PANEL_ENGINE for each in compared) == 3
     names = [(each.own["model"], each.name) for each in compared]
     assert len(set(names)) == len(names)
     # Five models without a lagged outcome: D at each level, and two coefficients.
@@ -166,8 +168,8 @@ def test_the_robust_table_has_both_intervals_and_says_how_they_read(results):
     assert [column.heading for column in table.columns][2:6] == [
         "Model's 95\N{NO-BREAK SPACE}% interval",
         "df",
-        "CR2 95\N{NO-BREAK SPACE}% interval",
-        "df (CR2)",
+        "Robust 95\N{NO-BREAK SPACE}% interval",
+        "df (robust)",
     ]
     cells = ("−0.39", "[−0.69, −0.09]", "41.5", "[−0.77, 0.06]", "18.2", "differently")
     assert table.groups[0].rows[0] == ("D within clients", *cells)

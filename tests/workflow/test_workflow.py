@@ -9,7 +9,7 @@ import pytest
 
 RESULTS = "results/tiny"
 ESTIMATES = (
-    *("multilevel", "early", "bayesian", "measurement_error"),
+    *("multilevel", "early", "bayesian", "measurement_error", "dynamics"),
     *("contrast", "agreement", "explained"),
 )
 MODEL_RULES = {
@@ -56,6 +56,7 @@ EXPECTED = sorted(
                 *("checks_bootstrap", "contrasts_bootstrap", "checks_second_opinion"),
                 "checks_measurement_error",
                 "diagnostics_multilevel",
+                *(f"{kind}_dynamics" for kind in ("checks", "constraints", "contrasts", "fit")),
             )
         ),
         *("tables/design.json", "tables/answer.json", "tables/verification.csv"),
@@ -79,6 +80,7 @@ def test_expected_and_unexpected_files(finished):
         "residuals",
         "predictive",
         "measurement_error",
+        "dynamics",
         "truth",
     )
     figures = {*(f"figures/{name}.svg" for name in names), "figures/figures.json", "figures/truth.json"}
@@ -117,7 +119,7 @@ def test_estimates_keep_the_contract(finished):
         assert table["row_id"].is_unique
         assert not table[table["status"] == "ok"]["estimate"].isna().any()
     contrast = tables["contrast"]
-    assert set(contrast["engine"]) == {"multilevel", "nutpie"}
+    assert set(contrast["engine"]) == {"fiml", "multilevel", "nutpie"}
     levels = contrast[contrast["term"] == "difference"].groupby("engine")["level"].agg(set)
     assert all({"within_client", "between_client", "between_therapist"} <= found for found in levels)
 
@@ -185,13 +187,13 @@ def test_a_changed_prior_reruns_the_bayesian_models_only(copied):
     assert not {"fit_hybrid", "fit_early", "ingest", "describe"} & planned
 
 
-def test_a_changed_reliability_reruns_the_model_with_measurement_error_only(copied):
+def test_a_changed_reliability_reruns_the_models_with_measurement_error_only(copied):
     study = copied.study()
     study["reliability"]["client"]["within_client"]["mean"] = 0.8
     copied.write_study(study)
     planned = set(copied.planned_rules())
-    assert {"fit_measurement_error", "render_report"} <= planned
-    assert not ({"ingest", "prepare_rows", "contrast", "summarise_bayesian"} | MODEL_RULES) & planned
+    assert {"fit_measurement_error", "fit_dynamics", "contrast", "render_report"} <= planned
+    assert not ({"ingest", "prepare_rows", "summarise_bayesian"} | MODEL_RULES) & planned
 
 
 CONTRACTED = {
@@ -203,6 +205,7 @@ CONTRACTED = {
     "fit_bayesian_early": ["data/posterior_early.nc"],
     "summarise_bayesian": ["estimates/bayesian.csv"],
     "fit_measurement_error": ["estimates/measurement_error.csv"],
+    "fit_dynamics": ["estimates/dynamics.csv"],
     "contrast": ["estimates/contrast.csv", "tables/answer.json"],
     "bootstrap_multilevel": ["estimates/explained.csv"],
     "diagnose_multilevel": ["tables/diagnostics_multilevel.csv"],

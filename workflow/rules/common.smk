@@ -13,7 +13,7 @@ STUDIES = settings.study_names(RUN.studies)
 #: Every contracted file of a study, below results/<study>/; deleting one rebuilds it and what is downstream.
 DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "joint_rows", "early_rows"]
 ESTIMATE_FILES = [
-    *("multilevel", "early", "bayesian", "measurement_error"),
+    *("multilevel", "early", "bayesian", "measurement_error", "dynamics"),
     *("contrast", "agreement", "explained"),
 ]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories"]
@@ -164,12 +164,30 @@ BAYESIAN_CODE = [
 ]
 
 
+#: Package modules behind the panel models.
+PANEL_CODE = [
+    *(f"analyses/panel_{part}.py" for part in ("constraints", "departure", "fits", "names", "plan", "rows")),
+    *("analyses/dynamics.py", "analyses/estimates.py"),
+    *(
+        "analyses/inference.py",
+        "analyses/model_checks.py",
+        "analyses/context.py",
+        "design/timing.py",
+        "models",
+    ),
+]
 #: Figures of every report, and the code behind them.
 FIGURES = [
     *("contrast", "trajectories", "missingness", "agreement", "timing"),
-    *("coefficients", "explained", "residuals", "predictive", "measurement_error"),
+    *("coefficients", "explained", "residuals", "predictive", "measurement_error", "dynamics"),
 ]
-REPORT_CODE = ["report", "analyses/context.py", "analyses/estimates.py", "design/timing.py"]
+REPORT_CODE = [
+    "report",
+    "analyses/context.py",
+    "analyses/estimates.py",
+    "analyses/panel_names.py",
+    "design/timing.py",
+]
 #: Sections of the study file that the report's words depend on.
 REPORTED_SECTIONS = [
     settings.ReportSettings,
@@ -195,8 +213,11 @@ def figure_tables(wildcards):
         *("measures", "announcements", "data_flow_ingest", "data_flow_design", "collinearity", "predictive"),
         *("prior_sensitivity", "reporting_checklist", "bayesian_comparison"),
         *(f"{kind}_{name}" for kind in ("checks", "scales") for name in ("multilevel", "early")),
-        *(f"checks_{name}" for name in ("bayesian", "bootstrap", "measurement_error", "second_opinion")),
-        "diagnostics_multilevel",
+        *(
+            f"checks_{name}"
+            for name in ("bayesian", "bootstrap", "dynamics", "measurement_error", "second_opinion")
+        ),
+        *("diagnostics_multilevel", "fit_dynamics", "constraints_dynamics"),
     ]
     found = [f"{results}/tables/{name}.csv" for name in tables]
     found += [f"{results}/tables/{name}.json" for name in ("design", "answer")]

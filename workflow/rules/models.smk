@@ -159,6 +159,30 @@ rule fit_measurement_error:
         "../scripts/fit_measurement_error.py"
 
 
+rule fit_dynamics:
+    input:
+        check="results/{study}/data/check.json",
+        sessions="results/{study}/data/sessions.parquet",
+        clients="results/{study}/data/clients.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        estimates="results/{study}/estimates/dynamics.csv",
+        contrasts="results/{study}/tables/contrasts_dynamics.csv",
+        fit="results/{study}/tables/fit_dynamics.csv",
+        constraints="results/{study}/tables/constraints_dynamics.csv",
+        checks="results/{study}/tables/checks_dynamics.csv",
+    log:
+        "results/{study}/logs/fit_dynamics.log",
+    benchmark:
+        "results/{study}/benchmarks/fit_dynamics.tsv"
+    params:
+        settings=section(settings.MeasurementErrorSettings),
+        seed=seed_for("dynamics"),
+        code=code_digest(PANEL_CODE),
+    script:
+        "../scripts/fit_dynamics.py"
+
+
 rule compare_bayesian:
     input:
         check="results/{study}/data/check.json",
@@ -221,9 +245,12 @@ rule contrast:
         context="results/{study}/tables/design.json",
         contrasts=expand(
             "results/{{study}}/tables/contrasts_{name}.csv",
-            name=["multilevel", "early", "bootstrap", "bayesian"],
+            name=["dynamics", "multilevel", "early", "bootstrap", "bayesian"],
         ),
-        checks=expand("results/{{study}}/tables/checks_{name}.csv", name=["multilevel", "early", "bayesian"]),
+        checks=expand(
+            "results/{{study}}/tables/checks_{name}.csv",
+            name=["dynamics", "multilevel", "early", "bayesian"],
+        ),
     output:
         contrast="results/{study}/estimates/contrast.csv",
         answer="results/{study}/tables/answer.json",

@@ -11,7 +11,7 @@ def main(snakemake) -> None:
     """Write the diagnostics of the headline's model and a second opinion on every model."""
     from alliance_outcome.analyses.context import AnalysisContext
     from alliance_outcome.analyses.early import fit_early_models
-    from alliance_outcome.analyses.headline import headline_model
+    from alliance_outcome.analyses.headline import hybrid_model
     from alliance_outcome.analyses.hybrid import fit_hybrid_models
     from alliance_outcome.analyses.residual_diagnostics import residual_diagnostics
     from alliance_outcome.analyses.second_opinion import second_opinions
@@ -22,7 +22,7 @@ def main(snakemake) -> None:
     context = AnalysisContext.read(Path(snakemake.input.context))
     hybrid = fit_hybrid_models(pd.read_parquet(snakemake.input.multilevel), context)
     early = fit_early_models(pd.read_parquet(snakemake.input.early), context)
-    wanted = headline_model(context, section(snakemake.params.settings, DecisionSettings))
+    wanted = hybrid_model(context, section(snakemake.params.settings, DecisionSettings))
     headline = next(
         model for model in hybrid if model.specification.model == wanted and model.is_joint(context)
     )

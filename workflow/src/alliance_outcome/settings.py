@@ -41,8 +41,14 @@ AttendanceValue = Literal["attended", "cancelled", "no_show"]
 MissingCode = int | float | str
 Share = Annotated[float, Field(gt=0, lt=1)]
 ReliabilityLevel = Literal["within_client", "between_client", "between_therapist"]
-HybridModel = Literal[
-    "hybrid_three_level", "hybrid_two_level", "hybrid_lag_three_level", "hybrid_lag_two_level"
+HeadlineModel = Literal[
+    "cross_lagged_trends",
+    "cross_lagged",
+    "dynamic_panel",
+    "hybrid_three_level",
+    "hybrid_two_level",
+    "hybrid_lag_three_level",
+    "hybrid_lag_two_level",
 ]
 
 
@@ -392,7 +398,7 @@ class DecisionSettings(StrictModel):
     min_therapists_for_claim: int = Field(
         10, ge=2, description="Fewer therapists: no between-therapist claim."
     )
-    primary: HybridModel | None = Field(
+    primary: HeadlineModel | None = Field(
         None, description="Override of the model behind the headline; it is printed in the report."
     )
 

@@ -10,16 +10,37 @@ from alliance_outcome.analyses.answer import Answer, decide, failed_gates
 from alliance_outcome.analyses.context import LEADING_RATERS, AnalysisContext
 from alliance_outcome.analyses.estimates import estimates_frame, is_repetition
 from alliance_outcome.analyses.multilevel import ENGINE
+from alliance_outcome.analyses.panel_names import DYNAMIC, PANEL_ENGINE, PANEL_MODELS
 from alliance_outcome.analyses.rater_contrast import single_rater_refusal
 from alliance_outcome.design.levels import WITHIN_CLIENT
 from alliance_outcome.design.specification import HYBRID_MODELS
 from alliance_outcome.settings import DecisionSettings
 
 
-def headline_model(context: AnalysisContext, settings: DecisionSettings) -> str:
-    """Name the model behind the headline: the study's override, or the hybrid model with all levels that there are."""
+def hybrid_model(context: AnalysisContext, settings: DecisionSettings) -> str:
+    """Name the multilevel model that speaks for its kind: the study's override, or the one with all levels."""
     three_level, two_level = HYBRID_MODELS[:2]
-    return settings.primary or (three_level if context.has_therapists else two_level)
+    own = three_level if context.has_therapists else two_level
+    return settings.primary if settings.primary in HYBRID_MODELS else own
+
+
+def headline_model(contrasts: pd.DataFrame, settings: DecisionSettings) -> str:
+    """Name the model behind the headline: the study's override, or the primary panel model.
+
+    Parameters
+    ----------
+    contrasts : DataFrame
+        ``contrast.csv``; which panel model has the role ``primary`` depends on the number of usable sessions alone.
+    settings : DecisionSettings
+
+    Returns
+    -------
+    str
+    """
+    if settings.primary:
+        return settings.primary
+    panel = contrasts[(contrasts["engine"] == PANEL_ENGINE) & (contrasts["role"] == "primary")]
+    return panel["model"].iloc[0]
 
 
 def all_contrasts(contrasts: Sequence[pd.DataFrame], context: AnalysisContext) -> pd.DataFrame:
@@ -63,13 +84,13 @@ def headline_answer(
     Answer
         With the notes that belong beside it.
     """
-    model = headline_model(context, settings)
     if len(context.raters) < 2:
         row = contrasts[contrasts["row_id"] == "contrast.refused"].to_dict("records")[0]
         return decide(row, {}, rope=None, failed=(), unit=context.unit)
+    model = headline_model(contrasts, settings)
     rows = contrasts[
         (contrasts["model"] == model)
-        & (contrasts["engine"] == ENGINE)
+        & contrasts["engine"].isin([PANEL_ENGINE, ENGINE])
         & (contrasts["estimand"] == "unique")
         & (contrasts["level"] == WITHIN_CLIENT)
         & ~is_repetition(contrasts)
@@ -85,7 +106,7 @@ def headline_answer(
         rope=settings.rope,
         failed=failed_gates(checks, model),
         unit=context.unit,
-        notes=_notes(context, settings, pair),
+        notes=_notes(context, settings, pair, model),
     )
 
 
@@ -94,12 +115,21 @@ def _headline_pair(raters: Sequence[str]) -> tuple[str, str]:
     return LEADING_RATERS if set(LEADING_RATERS) <= set(raters) else (raters[0], raters[1])
 
 
-def _notes(context: AnalysisContext, settings: DecisionSettings, pair: tuple[str, str]) -> tuple[str, ...]:
+def _notes(
+    context: AnalysisContext, settings: DecisionSettings, pair: tuple[str, str], model: str
+) -> tuple[str, ...]:
     """Collect what a reader must know beside the answer."""
-    notes = [
-        "This answer rests on the hybrid model, a comparator: with few sessions or with individual trends it is "
-        "biased, and the panel models that avoid this bias are not part of a run yet."
-    ]
+    notes = []
+    if model not in PANEL_MODELS:
+        notes.append(
+            "This answer rests on the hybrid model, a comparator: with few sessions or with individual trends it is "
+            "biased. The panel models, which avoid this bias, stand beside it."
+        )
+    if model == DYNAMIC:
+        notes.append(
+            "Fewer than five sessions are usable, so that trends of clients cannot be told apart from what one session "
+            "does to the next."
+        )
     if settings.primary:
         notes.append(f"The study file overrides the model behind this answer: {settings.primary}.")
     if context.outcome_rater in pair:

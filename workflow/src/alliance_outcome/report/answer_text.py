@@ -115,12 +115,12 @@ def _accounts(contrast: pd.DataFrame, answer: Mapping[str, Any]) -> list[tuple[p
     found = []
     robust = first_row(same[cluster_robust(same)], term="difference")
     if robust is not None:
-        found.append((robust, f"cluster-robust (CR2), {interval_words(robust)}"))
+        found.append((robust, f"cluster-robust ({robust['se_kind']}), {interval_words(robust)}"))
     uncertain = sd_uncertain_row(contrast, answer["level"], answer["model"])
     if uncertain is not None:
-        words = (
-            f"a bootstrap of {clusters_of(uncertain)}s that counts the standard deviations as estimated too"
-        )
+        redrawn = uncertain["quantity_kind"] == "bootstrap"
+        way = f"a bootstrap of {clusters_of(uncertain)}s" if redrawn else "an interval"
+        words = f"{way} that counts the standard deviations as estimated too"
         found.append((uncertain, f"{words}, {interval_words(uncertain)}"))
     ar1 = first_row(same[autoregressive(same)], term="difference")
     if ar1 is not None:
@@ -150,20 +150,21 @@ def glossary(raters: list[str]) -> tuple[tuple[str, str], ...]:
             f"minus the same for the {second}. Below zero: more improvement goes with the {first}'s view.",
         ),
         (
-            "REML and Bayesian",
-            "Two ways to estimate the same model: restricted maximum likelihood, and the posterior distribution that "
-            "follows from priors and data.",
+            "REML, maximum likelihood and Bayesian",
+            "Ways to estimate a model: restricted maximum likelihood (REML) for multilevel models, full-information "
+            "maximum likelihood for panel models, and the posterior distribution that follows from priors and data.",
         ),
         (
-            "Cluster-robust (CR2)",
+            "Cluster-robust (CR1, CR2)",
             "Standard errors from how much whole clusters (therapists, or clients in two-level models) deviate from "
-            "the model, corrected for their small number. They do not rest on what the model assumes about residuals "
-            "and random effects, and need many clusters.",
+            "the model, corrected for their small number (CR1 less well than CR2). They do not rest on what "
+            "the model assumes about residuals and random effects, and need many clusters.",
         ),
         (
             "SDs estimated",
             "D has its standard deviations held fixed. In this row they count as estimated: clusters are drawn again "
-            "and again (a bootstrap), and models and standard deviations are computed anew in each sample.",
+            "and again (a bootstrap), and models and standard deviations are computed anew in each sample; in panel "
+            "models standard deviations are parameters, whose uncertainty is known.",
         ),
         (
             "AR(1) residuals",

@@ -128,6 +128,20 @@ CAPTIONS = {
         "data are harmless, bars that miss it are not. The check after the data uses the data twice and is "
         "therefore lenient.",
     ),
+    "dynamics": Caption(
+        "The contrast of the raters from one session to the next, by model",
+        "A black diamond is the difference D: the path from the client's alliance to the next severity minus that from "
+        "the therapist's, each per standard deviation within clients; the paths stand beneath it. The first block has "
+        "the panel models, the primary one first, and beneath them the multilevel models that the field usually fits. "
+        "The second block repeats the primary model with other sessions, later effects and parts of the sample.",
+        "Panel models by full-information maximum likelihood on the sessions that the text names; multilevel models on "
+        "the rows that are complete. Standard deviations are held fixed: latent in the cross-lagged models, of the "
+        "ratings as they are in the others.",
+        "A model that fits badly, or one without trends where clients have them, may be off by more than its interval "
+        "says. Parts of the sample are small, so that their intervals are wide; that two parts differ is not shown by "
+        "one interval that excludes zero and one that does not. How long treatment lasts depends on how it goes: parts "
+        "by ending or length are not comparable groups.",
+    ),
     "measurement_error": Caption(
         "The contrast with measurement error and missing ratings allowed for",
         "A black diamond is the difference D, as in the figure of the answer; the coefficients of the raters stand "

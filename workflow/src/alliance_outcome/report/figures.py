@@ -15,6 +15,7 @@ from alliance_outcome.report.figures_agreement import draw_agreement
 from alliance_outcome.report.figures_checks import draw_predictive, draw_truth
 from alliance_outcome.report.figures_contrast import draw_coefficient_forest, draw_contrast_forest
 from alliance_outcome.report.figures_description import draw_missingness, draw_trajectories
+from alliance_outcome.report.figures_dynamics import draw_dynamics
 from alliance_outcome.report.figures_explained import draw_explained
 from alliance_outcome.report.figures_measurement_error import draw_measurement_error
 from alliance_outcome.report.figures_residuals import draw_residuals
@@ -33,6 +34,7 @@ _DRAWERS: dict[str, Callable[[Results, ReportSettings], Drawing]] = {
     "explained": draw_explained,
     "residuals": draw_residuals,
     "predictive": draw_predictive,
+    "dynamics": draw_dynamics,
     "measurement_error": draw_measurement_error,
     "truth": draw_truth,
 }

@@ -48,11 +48,11 @@ def _level_rows(level: str, versions: list[Version], raters: list[str]) -> list[
     found = [Row(sentence_case(level_label(level)), "heading")]
     for version in versions:
         found.append(Row(version.label, "note"))
-        found += _version_rows(version, raters, decimals)
+        found += version_rows(version, raters, decimals)
     return found
 
 
-def _version_rows(version: Version, raters: list[str], decimals: int) -> list[Row]:
+def version_rows(version: Version, raters: list[str], decimals: int) -> list[Row]:
     """Write D and the coefficients of one version, or why there are none."""
     refused = version.rows[version.rows["status"] != "ok"]
     if len(refused):

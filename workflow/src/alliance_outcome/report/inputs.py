@@ -48,6 +48,17 @@ TRUTH_COLUMNS = (
 )
 
 
+#: What a table of the panel models' fit has, empty or not.
+PANEL_FIT_COLUMNS = (
+    *("model", "sample", "n_waves", "n_clients", "n_parameters", "log_likelihood"),
+    *("chi_square", "df", "p_value", "cfi", "tli", "rmsea", "rmsea_low", "rmsea_high", "srmr", "aic", "bic"),
+)
+
+#: What a table of tests of the panel models' constraints has, empty or not.
+CONSTRAINT_COLUMNS = (
+    *("model", "constraint", "chi_square", "df", "p_value", "aic_difference", "bic_difference", "reason"),
+)
+
 #: What a table of residuals has, empty or not.
 DIAGNOSTIC_COLUMNS = ("model", "diagnostic", "level", "term", "at", "value", "n_rows", "n_units")
 
@@ -99,6 +110,23 @@ class Results:
     def measurement_error(self) -> pd.DataFrame:
         """The contrast with latent means and all rows, without and with correction for reliability."""
         return self.estimates("measurement_error")
+
+    @cached_property
+    def dynamics(self) -> pd.DataFrame:
+        """Paths of the panel models."""
+        return self.estimates("dynamics")
+
+    @cached_property
+    def panel_fit(self) -> pd.DataFrame:
+        """``tables/fit_dynamics.csv``: how well the panel models fit; without rows where none was fitted."""
+        found = self.table("fit_dynamics").reindex(columns=PANEL_FIT_COLUMNS)
+        return found.astype(dict.fromkeys(PANEL_FIT_COLUMNS[2:], "float"))
+
+    @cached_property
+    def panel_constraints(self) -> pd.DataFrame:
+        """``tables/constraints_dynamics.csv``: χ² difference tests of the panel models; may be without rows."""
+        found = self.table("constraints_dynamics").reindex(columns=CONSTRAINT_COLUMNS)
+        return found.astype(dict.fromkeys(CONSTRAINT_COLUMNS[2:-1], "float"))
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from alliance_outcome.analyses.panel_names import PANEL_ENGINE, PANEL_MODELS
 from alliance_outcome.report.formatting import is_absent, lower_first, sentence_case
 
 #: Levels in the order in which the report shows them.
@@ -38,6 +39,9 @@ MODEL_LABELS = {
     "early_three_level": "Early alliance to end of therapy, three levels",
     "early_two_level": "Early alliance to end of therapy, two levels",
     "early_last_observed": "Early alliance to last observed session (sensitivity)",
+    "cross_lagged_trends": "Cross-lagged panel model with trends of clients",
+    "cross_lagged": "Cross-lagged panel model without trends",
+    "dynamic_panel": "Dynamic panel model",
     "joint_latent": "Latent means, all rows",
     "joint_corrected": "Latent means, all rows, corrected for reliability",
 }
@@ -47,6 +51,7 @@ LIKELIHOOD_ENGINE = "multilevel"
 
 ENGINE_LABELS = {
     LIKELIHOOD_ENGINE: "REML",
+    PANEL_ENGINE: "maximum likelihood",
     "nutpie": "Bayesian",
     "pymc": "Bayesian",
     "collapsed": "Bayesian",
@@ -84,6 +89,7 @@ STAGE_LABELS = {
     "early": "Early-alliance models",
     "bayesian": "Bayesian models",
     "measurement_error": "Measurement error and missing ratings",
+    "dynamics": "Panel models",
     "agreement": "Agreement",
     "contrast": "Contrast of the raters",
     "simulation": "Simulation",
@@ -194,6 +200,10 @@ def level_label(level: str | None) -> str:
 
 def model_label(model: str | None) -> str:
     """Name a model at the start of a table cell."""
+    # A version of a panel model has the model's name and what sets it apart.
+    for name in PANEL_MODELS:
+        if str(model).startswith(f"{name}_") and model not in MODEL_LABELS:
+            return f"{MODEL_LABELS[name]}: {words(str(model).removeprefix(f'{name}_'))}"
     return MODEL_LABELS.get(model, sentence_case(words(model)))
 
 

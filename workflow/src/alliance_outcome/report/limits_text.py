@@ -27,10 +27,9 @@ def hybrid_limit(level: str | None, model: str | None) -> Limit | None:
         return None
     return (
         "The headline rests on the hybrid comparator",
-        "Within clients the planned primary estimators are panel models, which separate a client's level and trend "
-        f"from session-to-session change {cite('hamaker')}. They are not part of a run yet, so the headline "
-        "comes from the hybrid model, whose within-client coefficient is biased in short series and where clients "
-        "differ in their trends.",
+        "The study file asks for it. Its within-client coefficient is biased in short series and where clients differ "
+        "in their trends; panel models, which separate a client's level and trend from session-to-session change "
+        f"{cite('hamaker')}, stand beside it.",
     )
 
 

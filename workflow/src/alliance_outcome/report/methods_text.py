@@ -131,7 +131,7 @@ def hybrid_paragraph(settings: DesignSettings, models: pd.DataFrame) -> str:
         f"The session-to-session hybrid model {cite('curran_bauer')} regresses the next severity on the alliance of "
         f"the raters at every level, {_TREND_WORDS[settings.time_trend]} and the first severity{adjusted}. It was "
         f"fitted with {join_words(levels)} {cite('falkenstroem')}{together}. Within clients its coefficients are "
-        "comparators of the planned panel models; between clients and between therapists they are concurrent "
+        "comparators of the panel models; between clients and between therapists they are concurrent "
         f"differences over the whole of therapy.{lagged}"
     )
 

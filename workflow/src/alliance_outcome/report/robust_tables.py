@@ -47,12 +47,13 @@ def robust_table(comparisons: Sequence[Comparison]) -> Table:
     )
     return make_grouped_table(
         "cluster-robust",
-        "Cluster-robust standard errors (CR2) beside the model's own, all raters in one model.",
-        ("Quantity", "Estimate", f"Model's {heading}", "df", f"CR2 {heading}", "df (CR2)", "Reads"),
+        "Cluster-robust standard errors beside the model's own, all raters in one model.",
+        ("Quantity", "Estimate", f"Model's {heading}", "df", f"Robust {heading}", "df (robust)", "Reads"),
         groups,
         notes=(
             "D per standard deviation of the rating, coefficients per point. Clusters are therapists in three-level "
-            "models and clients in two-level ones. “Reads” compares whether the intervals hold zero.",
+            "and panel models and clients in two-level ones; standard errors are CR2, in panel models CR1. “Reads” "
+            "compares whether the intervals hold zero.",
         ),
     )
 

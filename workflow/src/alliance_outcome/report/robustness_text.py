@@ -40,7 +40,7 @@ def robust_notice(comparisons: Sequence[Comparison], answer: Mapping[str, Any]) 
     differences = [each for each in here if is_difference(each.own)]
     coefficients = [_changed(each) for each in here if not is_difference(each.own)]
     sentences = [
-        f"Cluster-robust standard errors (CR2) change how {each.name} reads: the interval then "
+        f"Cluster-robust standard errors ({each.other['se_kind']}) change how {each.name} reads: the interval then "
         f"{READINGS[reading(each.other, each.rope)]}, while the model's own {READINGS[reading(each.own, each.rope)]}. "
         "The answer follows the model's own, as planned, and rests on what the model assumes about residuals and "
         "random effects."
@@ -76,7 +76,7 @@ def robust_limit(comparisons: Sequence[Comparison]) -> tuple[str, str] | None:
     return (
         "Cluster-robust check",
         f"Of {count(len(compared))} contrasts and coefficients of the models with all raters, "
-        f"{count(len(changed))} {verb} differently with cluster-robust standard errors (CR2), which do not rest on "
+        f"{count(len(changed))} {verb} differently with cluster-robust standard errors, which do not rest on "
         f"what the model assumes about residuals and random effects: {listed}. With few clusters these intervals are "
         "uncertain themselves, and a change may mean no more than that.",
     )

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from alliance_outcome.analyses.estimates import is_repetition
+from alliance_outcome.analyses.panel_names import PANEL_ENGINE
 from alliance_outcome.report.labels import LEVELS, LIKELIHOOD_ENGINE
 
 #: Engines in the order in which they are shown.
-ENGINE_ORDER = (LIKELIHOOD_ENGINE, "nutpie", "pymc", "collapsed")
+ENGINE_ORDER = (PANEL_ENGINE, LIKELIHOOD_ENGINE, "nutpie", "pymc", "collapsed")
 #: Terms of the headline figure.
 HEADLINE_TERMS = ("difference", "coefficient_standardised")
 _ESTIMATE_COLUMNS = (
@@ -110,7 +111,9 @@ def headline_rows(contrast: pd.DataFrame, level: str, answer: Mapping[str, Any])
 
 
 def clusters_of(row: pd.Series) -> str:
-    """Name the clusters of the model of a row: therapists where it has a therapist level, clients otherwise."""
+    """Name the clusters of the model of a row: therapists where it knows of them, clients otherwise."""
+    if row["engine"] == PANEL_ENGINE:
+        return "therapist"
     return "therapist" if "therapist:" in str(row["residual"]) else "client"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from alliance_outcome.analyses.panel_names import PANEL_ENGINE
 from alliance_outcome.report.answer_text import dagger_note, further_accounts, glossary, notices, uncertainty
 from alliance_outcome.report.blocks import Block, FigureBlock, Notice, Section, Terms, Text, table_blocks
 from alliance_outcome.report.estimate_tables import (
@@ -98,8 +99,8 @@ def answer_table(facts: Facts, levels: Sequence[str]) -> Table:
             flagged += [f"{engine_label(engine)}, {lower_first(model_label(model))}"] if mark else []
             label = f"{sentence_case(engine_label(engine))}{mark}"
             groups[title].append(_cells(rows, label, raters, decimals[engine]))
-            if engine == LIKELIHOOD_ENGINE:
-                groups[title] += _further_cells(contrast, level, model, len(raters))
+            if engine in (PANEL_ENGINE, LIKELIHOOD_ENGINE):
+                groups[title] += _further_cells(contrast, level, model, engine, len(raters))
     headings = (
         "Estimation",
         "Role",
@@ -128,18 +129,21 @@ def _cells(rows: pd.DataFrame, label: str, raters: Sequence[str], decimals: int)
     )
 
 
-def _further_cells(contrast: pd.DataFrame, level: str, model: str | None, n_raters: int) -> list[Cells]:
+def _further_cells(
+    contrast: pd.DataFrame, level: str, model: str | None, engine: str, n_raters: int
+) -> list[Cells]:
     """Write the rows of D that repeat it under other assumptions."""
     own = (contrast["level"] == level) & (contrast["model"] == model) & (contrast["estimand"] == "unique")
-    rows = contrast[own & (contrast["engine"] == LIKELIHOOD_ENGINE)]
+    rows = contrast[own & (contrast["engine"] == engine)]
+    robust = first_row(rows[cluster_robust(rows)], term="difference")
     found = {
-        "cluster-robust (CR2)": first_row(rows[cluster_robust(rows)], term="difference"),
+        f"cluster-robust ({'' if robust is None else robust['se_kind']})": robust,
         "SDs estimated": sd_uncertain_row(contrast, level, model),
         "AR(1) residuals": first_row(rows[autoregressive(rows)], term="difference"),
     }
     return [
         (
-            f"{engine_label(LIKELIHOOD_ENGINE)}, {name}",
+            sentence_case(f"{engine_label(engine)}, {name}"),
             role_words(row["role"]),
             estimate_text(row, row_decimals(row)),
             *([ABSENT] * n_raters),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report import (
+    dynamics_text,
     estimation_text,
     inference_text,
     measurement_error_text,
@@ -22,6 +23,7 @@ def build(facts: Facts) -> Section:
         methods_text.measures_paragraph(facts.settings, results.design, results.table("measures")),
         methods_text.timing_paragraph(results.design, facts.design),
         methods_text.levels_paragraph(facts.n_therapists is not None, len(results.raters)),
+        dynamics_text.panel_paragraph(results.dynamics),
         methods_text.hybrid_paragraph(facts.design, likelihood),
         methods_text.early_paragraph(facts.design.early),
         estimation_text.estimation_paragraph(likelihood),

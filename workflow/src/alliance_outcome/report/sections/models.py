@@ -78,7 +78,8 @@ def build(facts: Facts) -> Section:
         Heading("Refused or not established"),
     ]
     refused = refusal_table(
-        "refused", not_ok(results.contrast, models, results.explained, results.measurement_error)
+        "refused",
+        not_ok(results.contrast, models, results.explained, results.measurement_error, results.dynamics),
     )
     blocks += table_blocks([refused]) or [Text("Nothing was refused.")]
     return Section("models", "The models", tuple(blocks))
