@@ -18,7 +18,12 @@ from alliance_outcome.analyses.estimates import estimates_frame
 from alliance_outcome.analyses.model_checks import check
 from alliance_outcome.analyses.panel_constraints import CONSTRAINT_COLUMNS, constraint_rows
 from alliance_outcome.analyses.panel_departure import departure_rows
-from alliance_outcome.analyses.panel_fits import PanelVersion, panel_versions, primary_panel_model
+from alliance_outcome.analyses.panel_fits import (
+    PanelVersion,
+    main_versions,
+    panel_versions,
+    primary_panel_model,
+)
 from alliance_outcome.analyses.panel_plan import panel_table, usable_waves
 from alliance_outcome.analyses.panel_rows import ANALYSIS, base_row, contrast_rows, path_rows, role_of
 from alliance_outcome.settings import MeasurementErrorSettings
@@ -80,6 +85,29 @@ def fit_dynamics(
         pd.DataFrame([_fit_row(version) for version in versions if version.result is not None]),
         pd.DataFrame(constraints, columns=list(CONSTRAINT_COLUMNS)),
         pd.DataFrame([_convergence(version) for version in versions], columns=list(CHECK_COLUMNS)),
+    )
+
+
+def main_contrasts(sessions: pd.DataFrame, context: AnalysisContext) -> pd.DataFrame:
+    """Return the contrasts of the raters in every panel model of all clients, without any repetition.
+
+    Parameters
+    ----------
+    sessions : DataFrame
+        Session table.
+    context : AnalysisContext
+
+    Returns
+    -------
+    DataFrame
+        Estimates table.
+    """
+    table = panel_table(sessions, context)
+    primary = primary_panel_model(usable_waves(table))
+    return estimates_frame(
+        row
+        for version in main_versions(table, context)
+        for row in contrast_rows(version, base_row(version, context, role_of(version, primary)), context)
     )
 
 

@@ -27,6 +27,8 @@ from alliance_outcome.settings import MeasurementErrorSettings
 
 #: Effects beyond the next session are estimated up to this lag.
 MOST_LAGS = 3
+#: Whose sessions, where nobody is left out.
+EVERYBODY = "all clients with a value in the sessions used"
 
 _WAVES_BESIDE = (-2, 2)
 
@@ -81,6 +83,23 @@ def primary_panel_model(waves: int) -> str:
     return TRENDS if waves >= FEWEST[TRENDS] else DYNAMIC
 
 
+def main_versions(table: pd.DataFrame, context: AnalysisContext) -> Iterator[PanelVersion]:
+    """Yield every panel model of all clients.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`~alliance_outcome.analyses.panel_plan.panel_table`.
+    context : AnalysisContext
+
+    Yields
+    ------
+    PanelVersion
+    """
+    for name in PANEL_MODELS:
+        yield fitted_version(plan(name, table, context), table, context, None, EVERYBODY)
+
+
 def panel_versions(
     table: pd.DataFrame,
     clients: pd.DataFrame,
@@ -106,25 +125,24 @@ def panel_versions(
     ------
     PanelVersion
     """
-    plans = {name: plan(name, table, context) for name in PANEL_MODELS}
-    everybody = "all clients with a value in the sessions used"
-    for proposal in plans.values():
-        yield fitted_version(proposal, table, context, None, everybody)
-    chosen = plans[primary]
+    for version in main_versions(table, context):
+        yield version
+        if version.plan.name == primary:
+            chosen = version.plan
     if chosen.refused:
         return
     for more in _WAVES_BESIDE:
         waves = chosen.n_waves + more
         if FEWEST[primary] <= waves <= table["slot"].max():
             other = replace(chosen, n_waves=waves)
-            yield fitted_version(other, table, context, f"first_{waves}_sessions", everybody)
+            yield fitted_version(other, table, context, f"first_{waves}_sessions", EVERYBODY)
     if primary == TRENDS:
         for lags in range(2, MOST_LAGS + 1):
-            yield fitted_version(with_lags(chosen, lags), table, context, f"lags_{lags}", everybody)
+            yield fitted_version(with_lags(chosen, lags), table, context, f"lags_{lags}", EVERYBODY)
         known = _reliability(measurement, context)
         if known:
             corrected = replace(chosen, reliability=known)
-            yield fitted_version(corrected, table, context, "reliability", everybody)
+            yield fitted_version(corrected, table, context, "reliability", EVERYBODY)
     for suffix, sample, part in _parts(table, clients):
         proposal = plan(primary, part, context, chosen.n_waves)
         yield fitted_version(proposal, part, context, suffix, sample)

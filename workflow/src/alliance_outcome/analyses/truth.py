@@ -18,6 +18,7 @@ import pandas as pd
 
 from alliance_outcome.analyses.bootstrap_contrasts import bootstrap_contrasts
 from alliance_outcome.analyses.context import StudyAnalysis
+from alliance_outcome.analyses.dynamics import main_contrasts
 from alliance_outcome.analyses.early import fit_early_models
 from alliance_outcome.analyses.estimates import estimates_frame, is_repetition
 from alliance_outcome.analyses.headline import all_contrasts
@@ -118,6 +119,8 @@ def pseudo_true_values(
         resampled = resample_models(singles, Resampling(REPLICATES, seed, threads))
         parts.append(estimates_frame(bootstrap_contrasts(singles, resampled, analysis)))
         say(f"{name} models resampled")
+    parts.append(main_contrasts(ingested.sessions, prepared.context))
+    say("panel models fitted")
     contrasts = all_contrasts(parts, prepared.context)
     renamed = contrasts.rename(columns={"estimate": "pseudo_true_value", "std_error": "pseudo_true_se"})
     wanted = contrasts["term"].isin(_TERMS.values()) & contrasts["status"].eq("ok")

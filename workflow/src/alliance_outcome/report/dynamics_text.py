@@ -67,7 +67,7 @@ def fit_note() -> str:
     return (
         "χ² is against the model without any structure; CFI near 1, and RMSEA and SRMR near 0, mean a good fit. With "
         "many clients χ² finds small misfit, with few it misses large one. AIC and BIC compare models of the same "
-        "sessions: lower is better."
+        "sessions: lower is better. Where there are too few clients for a model without any structure, there is no χ²."
     )
 
 

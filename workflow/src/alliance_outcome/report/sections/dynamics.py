@@ -12,6 +12,7 @@ from alliance_outcome.report.formatting import (
     ABSENT,
     count,
     interval,
+    is_absent,
     lower_first,
     number,
     p_value,
@@ -104,10 +105,12 @@ def fit_table(fit: pd.DataFrame) -> Table:
             model_label(row.model),
             count(row.n_waves),
             count(row.n_parameters),
-            f"{number(row.chi_square, 1)} ({count(row.df)})",
+            ABSENT if is_absent(row.chi_square) else f"{number(row.chi_square, 1)} ({count(row.df)})",
             p_value(row.p_value),
             number(row.cfi, 3),
-            f"{number(row.rmsea, 3)} {interval(row.rmsea_low, row.rmsea_high, 3)}",
+            ABSENT
+            if is_absent(row.rmsea)
+            else f"{number(row.rmsea, 3)} {interval(row.rmsea_low, row.rmsea_high, 3)}",
             number(row.srmr, 3),
             number(row.aic, 1),
             number(row.bic, 1),
@@ -140,7 +143,8 @@ def constraints_table(constraints: pd.DataFrame) -> Table:
     groups = {
         model_label(str(model)): [
             (
-                sentence_case(row.constraint),
+                sentence_case(row.constraint)
+                + ("" if is_absent(row.reason) else f" (not tested: {row.reason})"),
                 f"{number(row.chi_square, 1)} ({count(row.df)})",
                 p_value(row.p_value),
                 number(row.aic_difference, 1),
