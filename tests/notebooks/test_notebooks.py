@@ -18,6 +18,7 @@ import yaml
 
 from alliance_outcome.analyses.bootstrap_contrasts import bootstrap_contrasts
 from alliance_outcome.analyses.context import StudyAnalysis
+from alliance_outcome.analyses.dynamics import main_contrasts
 from alliance_outcome.analyses.early import fit_early_models
 from alliance_outcome.analyses.estimates import estimates_frame, read_estimates, write_estimates
 from alliance_outcome.analyses.headline import all_contrasts
@@ -35,7 +36,7 @@ NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 #: Large enough for both raters to have a spread at every level and for figures to have groups of ten clients.
-SIZE = {"n_clients": 80, "n_therapists": 12}
+SIZE = {"n_clients": 120, "n_therapists": 12}
 #: Samples behind contrasts between two models; the notebooks show the numbers and do not judge them.
 REPLICATES = 20
 FIRST_LINE = 'results = Path(os.environ.get("ALLIANCE_OUTCOME_RESULTS", "../results/example"))'
@@ -62,7 +63,8 @@ SUGGESTIONS = {
             '-level_sd(changed_rows, "alliance_client", WITHIN_CLIENT)',
         ),
     ],
-    "04-a-bayesian-model": [("likelihood = heavy_tailed", "likelihood = normal")],
+    "04-from-session-to-session": [("waves, trends = 5, 0.0", "waves, trends = 8, 0.25")],
+    "05-a-bayesian-model": [("likelihood = heavy_tailed", "likelihood = normal")],
 }
 
 
@@ -109,7 +111,7 @@ def example_study(root):
     return validate_study(content)
 
 
-def write_contrasts(prepared, study, path):
+def write_contrasts(prepared, sessions, study, path):
     """Write the contrast table without its Bayesian rows, and with few samples behind what comes from a bootstrap."""
     fits = {
         "multilevel": fit_hybrid_models(prepared.hybrid, prepared.context),
@@ -121,6 +123,7 @@ def write_contrasts(prepared, study, path):
         parts.append(tabulate(models, analysis).contrasts)
         resampled = resample_models(models, Resampling(REPLICATES, seed=5))
         parts.append(estimates_frame(bootstrap_contrasts(models, resampled, analysis)))
+    parts.append(main_contrasts(sessions, prepared.context))
     write_estimates(all_contrasts(parts, prepared.context), path)
 
 
@@ -148,7 +151,7 @@ def results(tmp_path_factory):
     prepared.hybrid.to_parquet(root / "data" / "hybrid_rows.parquet", index=False)
     ingested.measures.to_csv(root / "tables" / "measures.csv", index=False)
     prepared.context.write(root / "tables" / "design.json")
-    write_contrasts(prepared, study, root / "estimates" / "contrast.csv")
+    write_contrasts(prepared, ingested.sessions, study, root / "estimates" / "contrast.csv")
     stored = REPOSITORY / "config/reference/example/pseudo_true.csv"
     truth_table(study.simulation, stored).to_csv(root / "truth.csv", index=False)
     return root
@@ -159,6 +162,7 @@ def executed(results):
     """Run each notebook once, followed by the changes that it suggests and by probes of its variables."""
     probes = {
         "02-levels-and-lags": 'int(flow.set_index("step").loc["gap", "n_removed"])',
+        "04-from-session-to-session": "pd.Series(own).to_json(double_precision=15)",
         "03-compare-the-raters": "by_hand.to_json(double_precision=15)",
     }
     finished = {}
@@ -255,6 +259,15 @@ def test_d_by_hand_is_that_of_the_contrast_table(executed, results):
     by_hand = json.loads(probe(executed["03-compare-the-raters"]))
     # The workflow orders rows by content and the notebook does not: equal up to rounding and the optimiser's last step.
     assert by_hand == pytest.approx(row[list(by_hand)].to_dict(), rel=1e-6)
+
+
+def test_the_panel_model_is_that_of_the_contrast_table(executed, results):
+    table = read_estimates(results / "estimates" / "contrast.csv").set_index("row_id")
+    row = table.loc["dynamics.cross_lagged_trends.client.therapist.difference"]
+    assert row["status"] == "ok"
+    own = json.loads(probe(executed["04-from-session-to-session"]))
+    assert own["estimate"] == pytest.approx(row["estimate"], rel=1e-5)
+    assert own["std_error"] == pytest.approx(row["std_error"], rel=1e-4)
 
 
 def test_weekly_pairs_are_never_two_weeks_apart(executed):
