@@ -31,6 +31,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "`config.yaml`": settings.RunSettings,
     "`sampler`": settings.SamplerSettings,
     "`bootstrap`": settings.BootstrapSettings,
+    "`bias`": settings.BiasSettings,
     "The study file": settings.StudySettings,
     "Files": settings.FileSettings,
     "Columns": settings.ColumnSettings,

@@ -90,6 +90,7 @@ def test_sections_stand_in_their_order(document):
         "description",
         "agreement",
         "dynamics",
+        "bias",
         "models",
         "explained",
         "diagnostics",

@@ -29,6 +29,7 @@ class Workspace:
         (path / "config/studies").mkdir(parents=True)
         (path / "config/instruments").mkdir()
         config = {"studies": "tiny", "seed": 7, "sampler": SAMPLER, "bootstrap": {"replicates": 20}}
+        config["bias"] = {"replicates": 2}
         (path / "config/config.yaml").write_text(yaml.safe_dump(config))
 
     def study(self, name="tiny"):

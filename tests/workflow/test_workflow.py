@@ -56,6 +56,7 @@ EXPECTED = sorted(
                 *("checks_bootstrap", "contrasts_bootstrap", "checks_second_opinion"),
                 "checks_measurement_error",
                 "diagnostics_multilevel",
+                "bias",
                 *(f"{kind}_dynamics" for kind in ("checks", "constraints", "contrasts", "fit")),
             )
         ),
@@ -81,6 +82,7 @@ def test_expected_and_unexpected_files(finished):
         "predictive",
         "measurement_error",
         "dynamics",
+        "bias",
         "truth",
     )
     figures = {*(f"figures/{name}.svg" for name in names), "figures/figures.json", "figures/truth.json"}

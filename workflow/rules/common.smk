@@ -179,7 +179,7 @@ PANEL_CODE = [
 #: Figures of every report, and the code behind them.
 FIGURES = [
     *("contrast", "trajectories", "missingness", "agreement", "timing"),
-    *("coefficients", "explained", "residuals", "predictive", "measurement_error", "dynamics"),
+    *("coefficients", "explained", "residuals", "predictive", "measurement_error", "dynamics", "bias"),
 ]
 REPORT_CODE = [
     "report",
@@ -217,7 +217,7 @@ def figure_tables(wildcards):
             f"checks_{name}"
             for name in ("bayesian", "bootstrap", "dynamics", "measurement_error", "second_opinion")
         ),
-        *("diagnostics_multilevel", "fit_dynamics", "constraints_dynamics"),
+        *("diagnostics_multilevel", "fit_dynamics", "constraints_dynamics", "bias"),
     ]
     found = [f"{results}/tables/{name}.csv" for name in tables]
     found += [f"{results}/tables/{name}.json" for name in ("design", "answer")]

@@ -457,6 +457,14 @@ class BootstrapSettings(StrictModel):
     )
 
 
+class BiasSettings(StrictModel):
+    """How studies like the user's own are simulated, to say what each estimator would find in them."""
+
+    replicates: int = Field(
+        200, ge=2, description="Simulated studies of each process and planted effect; at least 200 for use."
+    )
+
+
 class RunSettings(StrictModel):
     """config/config.yaml: settings of the whole run."""
 
@@ -472,6 +480,10 @@ class RunSettings(StrictModel):
     bootstrap: BootstrapSettings = Field(
         default_factory=BootstrapSettings,
         description="How the bootstrap behind contrasts of two models and explained variance is run.",
+    )
+    bias: BiasSettings = Field(
+        default_factory=BiasSettings,
+        description="How the target `bias` simulates studies like the user's own.",
     )
 
     @field_validator("studies")

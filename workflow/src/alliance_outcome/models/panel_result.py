@@ -417,14 +417,25 @@ class PanelResult:
         """Standard deviation within clients of each variable over the waves that predict, latent where it can be."""
         if self.description.latent is None:
             return self.description.within_sd
-        return self._latent_sd(self.maximum.parameters)
+        return self.latent_sd(self.maximum.parameters)
 
     @property
     def means(self) -> Literal["latent", "manifest"]:
         """Whether standard deviations within clients are latent or manifest."""
         return "manifest" if self.description.latent is None else "latent"
 
-    def _latent_sd(self, parameters: FloatArray) -> dict[str, float]:
+    def latent_sd(self, parameters: FloatArray) -> dict[str, float]:
+        """Return latent standard deviations within clients, over the waves that predict, at values of the parameters.
+
+        Parameters
+        ----------
+        parameters : ndarray, shape (n_parameters,)
+
+        Returns
+        -------
+        dict of str to float
+            By variable.
+        """
         latent = self.description.latent or {}
         variances = np.diag(self.structure.at(parameters).latent_covariance)
         waves = range(1, self.description.n_waves)
@@ -504,7 +515,7 @@ class PanelResult:
         ]
 
         def difference(parameters: FloatArray) -> float:
-            spreads = self._latent_sd(parameters)
+            spreads = self.latent_sd(parameters)
             one, other = (
                 float(weight @ parameters) * spreads[column]
                 for weight, column in zip(weights, columns, strict=True)

@@ -12,6 +12,7 @@ from alliance_outcome.report.drawing import Drawing
 from alliance_outcome.report.figure_files import INDEX_NAME, TRUTH_INDEX_NAME, Figure, write_index
 from alliance_outcome.report.figure_style import figure_style, save_svg
 from alliance_outcome.report.figures_agreement import draw_agreement
+from alliance_outcome.report.figures_bias import draw_bias
 from alliance_outcome.report.figures_checks import draw_predictive, draw_truth
 from alliance_outcome.report.figures_contrast import draw_coefficient_forest, draw_contrast_forest
 from alliance_outcome.report.figures_description import draw_missingness, draw_trajectories
@@ -35,6 +36,7 @@ _DRAWERS: dict[str, Callable[[Results, ReportSettings], Drawing]] = {
     "residuals": draw_residuals,
     "predictive": draw_predictive,
     "dynamics": draw_dynamics,
+    "bias": draw_bias,
     "measurement_error": draw_measurement_error,
     "truth": draw_truth,
 }

@@ -129,6 +129,11 @@ class Results:
         return found.astype(dict.fromkeys(CONSTRAINT_COLUMNS[2:-1], "float"))
 
     @cached_property
+    def bias(self) -> pd.DataFrame:
+        """``tables/bias.csv``: what each estimator finds in simulated studies; without rows until it was run."""
+        return self.table("bias")
+
+    @cached_property
     def diagnostics(self) -> pd.DataFrame:
         """``tables/diagnostics_multilevel.csv``: residuals and random effects of the model behind the answer."""
         found = self.table("diagnostics_multilevel").reindex(columns=DIAGNOSTIC_COLUMNS)
