@@ -25,6 +25,9 @@ _inlined = numba.njit(nogil=True, error_model="numpy")
 
 LOG_TWO_PI = np.log(2.0 * np.pi)
 
+#: Parts of a covariance structure, as entries are coded.
+MEAN, PATH, COVARIANCE, ERROR = 0, 1, 2, 3
+
 
 @_inlined
 def _factorise(matrix, size):  # noqa: ANN001, ANN202
@@ -271,3 +274,83 @@ def observed_precisions(precision, missing, missing_starts, first, last, found):
                 found[pattern - first, at] = value
                 at += 1
     return True
+
+
+@_kernel
+def evaluate_structure(  # noqa: ANN201
+    parameters,  # noqa: ANN001
+    deviations,  # noqa: ANN001
+    loadings,  # noqa: ANN001
+    fixed,  # noqa: ANN001
+    entries,  # noqa: ANN001
+    rows,  # noqa: ANN001
+    shifts,  # noqa: ANN001
+    groups,  # noqa: ANN001
+    row_starts,  # noqa: ANN001
+    missing,  # noqa: ANN001
+    missing_starts,  # noqa: ANN001
+    counts,  # noqa: ANN001
+):
+    """Evaluate the log-likelihood of a covariance structure and its derivatives.
+
+    The moments are those of :mod:`alliance_outcome.models.panel_structure`, in compiled code so that a sampler that
+    runs several chains in threads is not held up by the interpreter.
+
+    Parameters
+    ----------
+    parameters : ndarray, shape (n_parameters,)
+    deviations : ndarray, shape (n_groups, p)
+        What is added to the expected values of each group of clients.
+    loadings : ndarray, shape (p, q)
+    fixed : ndarray, shape (4, q, q)
+        ν, A, Ψ and Θ where they are fixed, vectors on the diagonal.
+    entries : ndarray of int, shape (n_entries, 4)
+        Part, row, column and parameter of what is not.
+    rows, shifts, groups, row_starts, missing, missing_starts, counts
+        See :class:`~alliance_outcome.models.panel_data.PanelData`.
+
+    Returns
+    -------
+    value : float
+        Minus infinity where the covariance matrix is not positive definite.
+    by_parameters : ndarray, shape (n_parameters,)
+    by_deviations : ndarray, shape (n_groups, p)
+    """
+    p, q = loadings.shape
+    parts = fixed.copy()
+    for k in range(len(entries)):
+        part, row, column, number = entries[k]
+        parts[part, row, column] = parameters[number]
+        if part == COVARIANCE:
+            parts[part, column, row] = parameters[number]
+    total_effects = np.linalg.inv(np.eye(q) - parts[PATH])
+    reach = np.dot(loadings, total_effects)
+    carried = np.dot(np.dot(reach, parts[COVARIANCE]), total_effects.T)
+    covariance = np.dot(carried, loadings.T)
+    covariance = 0.5 * (covariance + covariance.T)
+    means = deviations.copy()
+    for a in range(p):
+        covariance[a, a] += parts[ERROR, a, a]
+        for group in range(len(means)):
+            means[group, a] += parts[MEAN, a, a]
+    value, by_means, by_covariance, _, _, _ = evaluate_panel(
+        means, covariance, rows, shifts, groups, row_starts, missing, missing_starts, counts
+    )
+    found = np.zeros(len(parameters))
+    if np.isnan(value):
+        return -np.inf, found, np.zeros(deviations.shape)
+    pulled = np.dot(by_covariance, reach)
+    by_path = 2.0 * np.dot(pulled.T, carried)
+    by_latent = np.dot(reach.T, pulled)
+    by_mean = by_means.sum(axis=0)
+    for k in range(len(entries)):
+        part, row, column, number = entries[k]
+        if part == MEAN:
+            found[number] += by_mean[row]
+        elif part == PATH:
+            found[number] += by_path[row, column]
+        elif part == COVARIANCE:
+            found[number] += by_latent[row, column] * (1.0 if row == column else 2.0)
+        else:
+            found[number] += by_covariance[row, row]
+    return value, found, by_means
