@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from report_example import write_example
 
-from alliance_outcome.report.bias_text import differences, verdict
+from alliance_outcome.report.bias_text import rows_of, verdict
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.panel_versions import (
     other_versions,
@@ -21,6 +21,9 @@ def results(tmp_path):
 def bias_rows(values, error=0.005):
     return pd.DataFrame(
         {
+            "process": "no_trends",
+            "scenario": "different",
+            "quantity": "difference",
             "estimator": ["hybrid", "dynamic_panel", "cross_lagged_trends"],
             "bias": values,
             "bias_mcse": error,
@@ -64,17 +67,16 @@ def test_who_recovers_the_difference_and_who_is_off():
     # By hand: 5 % of 0.3 is 0.015.
     text = verdict("no_trends", bias_rows([0.08, 0.012, -0.014]), "points")
     assert text == (
-        "If your data arose from the same process without trends, with a D of −0.30 points: dynamic panel model and "
-        "cross-lagged panel model with trends of clients would recover it; others would be off: hybrid model with "
-        "random slopes by 0.08."
+        "If your data arose from the same process without trends: a D of −0.30 points would be recovered by dynamic "
+        "panel model and cross-lagged panel model with trends of clients, and missed by hybrid model with random "
+        "slopes (by 0.08)."
     )
-    assert "alone would recover it" in verdict("trends", bias_rows([0.08, 0.09, 0.0]), "points")
-    assert "every estimator would be off" in verdict("trends", bias_rows([0.08, 0.09, 0.1]), "points")
+    assert "recovered by none" in verdict("no_trends", bias_rows([0.08, 0.09, 0.1]), "points")
     # A bias that chance may have made is none.
-    assert "off" not in verdict("trends", bias_rows([0.08, 0.09, 0.1], error=0.06), "points")
+    assert "missed" not in verdict("no_trends", bias_rows([0.08, 0.09, 0.1], error=0.06), "points")
 
 
 def test_a_study_without_a_bias_table_has_no_rows(tmp_path):
     write_example(tmp_path)
     (tmp_path / "tables/bias.csv").write_text("process,scenario,quantity,bias\n", encoding="utf-8")
-    assert differences(Results(tmp_path).bias).empty
+    assert rows_of(Results(tmp_path).bias, "client").empty

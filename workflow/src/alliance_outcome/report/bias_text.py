@@ -10,13 +10,13 @@ from alliance_outcome.report.labels import MODEL_LABELS
 PROCESSES = {
     "trends": "the primary panel model, with trends of clients",
     "no_trends": "the same process without trends",
-    "trends_and_error": "the process with trends, rated with autocorrelated measurement error",
+    "trends_and_error": "trends and autocorrelated measurement error",
 }
 ESTIMATORS = {
-    "lagged_outcome": "Previous severity as it is",
-    "centred_lag": "Previous severity, centred within clients",
-    "no_lag": "No previous severity",
-    "detrended": "Alliance detrended within clients",
+    "lagged_outcome": "Uncentred lagged severity",
+    "centred_lag": "Centred lagged severity",
+    "no_lag": "No lagged severity",
+    "detrended": "Detrended alliance",
     "hybrid": "Hybrid model with random slopes",
     **{name: MODEL_LABELS[name] for name in ("dynamic_panel", "cross_lagged", "cross_lagged_trends")},
 }
@@ -27,9 +27,9 @@ DIFFERENT, EQUAL = "different", "equal"
 NEGLIGIBLE = 0.05
 
 
-def differences(bias: pd.DataFrame, scenario: str = DIFFERENT) -> pd.DataFrame:
-    """Pick the rows of D of a scenario that some replications converged in."""
-    own = (bias["quantity"] == "difference") & (bias["scenario"] == scenario)
+def rows_of(bias: pd.DataFrame, quantity: str, scenario: str = DIFFERENT) -> pd.DataFrame:
+    """Pick the rows of a quantity in a scenario that some replications converged in."""
+    own = (bias["quantity"] == quantity) & (bias["scenario"] == scenario)
     return bias[own & bias["bias"].notna()]
 
 
@@ -38,15 +38,15 @@ def recovers(row: pd.Series) -> bool:
     return abs(row["bias"]) <= max(NEGLIGIBLE * abs(row["truth"]), 2.0 * row["bias_mcse"])
 
 
-def verdict(process: str, rows: pd.DataFrame, unit: str) -> str:
-    """Say which estimators recover D if data arose from a process, and how far off the others are.
+def verdict(process: str, bias: pd.DataFrame, unit: str) -> str:
+    """Say which estimators recover the effects if data arose from a process, and how far off the others are.
 
     Parameters
     ----------
     process : str
         Of :data:`PROCESSES`.
-    rows : DataFrame
-        Rows of D of that process.
+    bias : DataFrame
+        ``bias.csv``.
     unit : str
         Unit of the outcome.
 
@@ -54,22 +54,27 @@ def verdict(process: str, rows: pd.DataFrame, unit: str) -> str:
     -------
     str
     """
+    own = bias[bias["process"] == process]
+    parts = [
+        _sentence(rows_of(own, quantity), what, unit)
+        for quantity, what in (("client", "an effect of the client's rating"), ("difference", "a D"))
+    ]
+    return f"If your data arose from {PROCESSES[process]}: {'; '.join(part for part in parts if part)}."
+
+
+def _sentence(rows: pd.DataFrame, what: str, unit: str) -> str:
+    """Say who recovers one quantity, and how far off the others are."""
+    if rows.empty:
+        return ""
     good = [lower_first(ESTIMATORS[row["estimator"]]) for _, row in rows.iterrows() if recovers(row)]
     off = [
-        f"{lower_first(ESTIMATORS[row['estimator']])} by {number(row['bias'], 2)}"
+        f"{lower_first(ESTIMATORS[row['estimator']])} (by {number(row['bias'], 2)})"
         for _, row in rows.iterrows()
         if not recovers(row)
     ]
-    truth = number(rows["truth"].iloc[0], 2)
-    start = f"If your data arose from {PROCESSES[process]}, with a D of {truth} {unit}"
-    parts = []
-    if good:
-        verb = "would recover it" if len(good) > 1 else "alone would recover it"
-        parts.append(f"{join_words(good)} {verb}")
-    if off:
-        subject = "others" if good else "every estimator"
-        parts.append(f"{subject} would be off: {join_words(off)}")
-    return f"{start}: {'; '.join(parts)}."
+    start = f"{what} of {number(rows['truth'].iloc[0], 2)} {unit} would be"
+    recovered = f"recovered by {join_words(good)}" if good else "recovered by none"
+    return f"{start} {recovered}" + (f", and missed by {join_words(off)}" if off else "")
 
 
 def introduction(bias: pd.DataFrame) -> str:

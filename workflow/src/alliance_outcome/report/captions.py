@@ -143,10 +143,12 @@ CAPTIONS = {
         "by ending or length are not comparable groups.",
     ),
     "bias": Caption(
-        "How far off each estimator of D would be in a study of this size",
-        "Each marker is the mean error of an estimator over simulated studies whose true D is known; zero is none. "
-        "Diamonds are panel models, circles the multilevel models that the field usually fits. The line is the Monte "
-        "Carlo interval of the mean; beside it stands how often the estimator's own 95 % intervals hold the truth.",
+        "How far off each estimator would be in a study of this size",
+        "Each marker is the mean error of an estimator of the client's path over simulated studies whose truth is "
+        "known; zero is none. Squares are panel models, circles the multilevel models that the field usually fits. "
+        "The line is the Monte Carlo interval of the mean; beside it stands how often the estimator's own 95 % "
+        "intervals hold the truth. The diamond is the mean error of D, in which what is wrong with both "
+        "raters' paths may cancel.",
         "Studies with this one's clients, sessions and missing values, simulated from the primary panel model with "
         "planted paths (−0.15 and −0.05 standard deviations), the same without trends, and with autocorrelated "
         "measurement error.",

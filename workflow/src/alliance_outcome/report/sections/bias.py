@@ -10,8 +10,8 @@ from alliance_outcome.report.bias_text import (
     NOT_RUN,
     NOTE,
     PROCESSES,
-    differences,
     introduction,
+    rows_of,
     verdict,
 )
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, table_blocks
@@ -24,11 +24,11 @@ def build(facts: Facts) -> Section:
     """Build the section."""
     bias, unit = facts.results.bias, facts.settings.outcome_unit
     title = "What each model would find in a study like this"
-    rows = differences(bias)
+    rows = rows_of(bias, "client")
     if rows.empty:
         return Section("bias", title, (Text(NOT_RUN),))
     blocks: list[Block] = [Text(introduction(bias))]
-    blocks += [Text(verdict(str(process), own, unit)) for process, own in rows.groupby("process", sort=False)]
+    blocks += [Text(verdict(str(process), bias, unit)) for process in rows["process"].unique()]
     blocks.append(FigureBlock.of(facts.figures["bias"]))
     blocks += table_blocks([bias_table(bias, unit)])
     return Section("bias", title, tuple(blocks))
