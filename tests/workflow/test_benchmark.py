@@ -7,6 +7,7 @@ from alliance_outcome.analyses.engine_benchmark.designs import SIZES
 from alliance_outcome.analyses.engine_benchmark.growth import GROWTH_COLUMNS
 from alliance_outcome.analyses.engine_benchmark.records import Recorder
 from alliance_outcome.analyses.engine_benchmark.verdicts import write_conditions
+from alliance_outcome.analyses.panel_benchmark.measuring import MEASUREMENT_COLUMNS as PANEL_COLUMNS
 
 
 def test_the_benchmark_measures_tabulates_and_shows(empty_workspace):
@@ -15,6 +16,8 @@ def test_the_benchmark_measures_tabulates_and_shows(empty_workspace):
         "tabulate_engine_speed": 1,
         "measure_bayesian": 1,
         "tabulate_bayesian_speed": 1,
+        "measure_panel": 1,
+        "tabulate_panel_speed": 1,
         "benchmark": 1,
     }
 
@@ -51,12 +54,29 @@ def test_measurements_that_are_there_are_shown_again_not_made_again(empty_worksp
     bayesian = pd.DataFrame(posteriors, columns=list(MEASUREMENT_COLUMNS))
     bayesian.to_csv(results / "bayesian_measurements.csv", index=False)
     write_conditions({"cores": "2"}, ["bambi: not installed"], results / "bayesian_conditions.json")
-    assert not {"measure_engine", "measure_bayesian"} & set(empty_workspace.planned_rules("benchmark"))
+    panel = [
+        {
+            "measure": "fit_and_errors",
+            "contestant": name,
+            "clients": 400,
+            "waves": 8,
+            "run": 1,
+            "seconds": seconds,
+        }
+        for name, seconds in (("engine", 0.1), ("lavaan", 5.0))
+    ]
+    columns = list(PANEL_COLUMNS)
+    pd.DataFrame(panel, columns=columns).to_csv(results / "panel_measurements.csv", index=False)
+    write_conditions({"cores": "2"}, ["lavaan: not installed"], results / "panel_conditions.json")
+    assert not {"measure_engine", "measure_bayesian", "measure_panel"} & set(
+        empty_workspace.planned_rules("benchmark")
+    )
     run = empty_workspace.run("benchmark")
     assert run.returncode == 0, run.stdout
     assert "1 of 1 figures pass." in run.stdout
     assert "- mixedlm: not installed" in run.stdout
     assert "- bambi: not installed" in run.stdout
+    assert "- lavaan: not installed" in run.stdout
     # 2,000 effective draws a second beside 20: too few; with a second of setting up 1,000: more than enough.
     assert "1 of 2 figures pass. Missed: NUTS, sampling beside brms" in run.stdout
     assert pd.read_csv(results / "speed.csv")["ratio"].tolist() == [15.0]

@@ -77,9 +77,40 @@ rule tabulate_bayesian_speed:
         "../scripts/tabulate_bayesian_speed.py"
 
 
+rule measure_panel:
+    input:
+        script=f"{R_SCRIPTS}/benchmark_lavaan.R",
+    output:
+        measurements="results/benchmark/panel_measurements.csv",
+        conditions="results/benchmark/panel_conditions.json",
+    log:
+        "results/logs/measure_panel.log",
+    # Nothing else may run beside it.
+    threads: workflow.cores
+    params:
+        seed=derive_seed(RUN.seed, "benchmark", "panel") % 2**31,
+        code=code_digest(["models", "analyses/panel_benchmark"]),
+    script:
+        "../scripts/measure_panel.py"
+
+
+rule tabulate_panel_speed:
+    input:
+        measurements="results/benchmark/panel_measurements.csv",
+        conditions="results/benchmark/panel_conditions.json",
+    output:
+        page="results/benchmark/panel_speed.md",
+    log:
+        "results/logs/tabulate_panel_speed.log",
+    params:
+        code=code_digest(["analyses/panel_benchmark", "report/panel_speed.py", "report/engine_speed.py"]),
+    script:
+        "../scripts/tabulate_panel_speed.py"
+
+
 rule benchmark:
     input:
-        pages=["results/benchmark/speed.md", "results/benchmark/bayesian_speed.md"],
+        pages=[f"results/benchmark/{name}.md" for name in ("speed", "bayesian_speed", "panel_speed")],
         figure="results/benchmark/growth.svg",
     log:
         "results/logs/benchmark.log",

@@ -1,0 +1,1 @@
+"""How fast the panel models are, beside lavaan."""

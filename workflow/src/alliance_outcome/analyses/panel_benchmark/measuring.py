@@ -1,0 +1,271 @@
+"""Run the benchmark of the panel models: the same data for all, runs interleaved."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from alliance_outcome.analyses.engine_benchmark.machine import describe_machine, load_average
+from alliance_outcome.analyses.engine_benchmark.r_process import NotAvailable, RProcess
+from alliance_outcome.models.bayesian import compiled_for_nutpie, sample_with_nutpie
+from alliance_outcome.models.fitted_state import FloatArray
+from alliance_outcome.models.panel import CrossLaggedModel
+from alliance_outcome.models.panel_posterior import PanelPosterior, PanelPriors, build_model, coordinates_of
+from alliance_outcome.models.panel_result import PanelResult
+
+ENGINE, LAVAAN, NUTS = "engine", "lavaan", "NUTS"
+#: What is timed: fit and standard errors, the fit alone, and seconds of sampling with the effective draws they gave.
+WHOLE, FIT, SAMPLING = "fit_and_errors", "fit", "sampling"
+
+MEASUREMENT_COLUMNS = (
+    *("measure", "contestant", "clients", "waves", "run", "seconds"),
+    *("log_likelihood", "smallest_ess", "preparing_seconds"),
+)
+
+COLUMNS = ("severity", "alliance_client", "alliance_therapist")
+RATERS = {"client": "alliance_client", "therapist": "alliance_therapist"}
+MEANS, MISSING = np.array([5.0, 3.0, 4.0]), 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Parameters
+    ----------
+    clients, many_clients : int
+        Where all contestants are timed, and where this package is timed alone.
+    waves : int
+    runs : int
+        Interleaved runs, whose median counts.
+    chains, warm_up, kept : int
+        Of NUTS.
+    cores : int
+        Chains that run at the same time.
+    """
+
+    clients: int = 400
+    many_clients: int = 10_000
+    waves: int = 8
+    runs: int = 5
+    chains: int = 4
+    warm_up: int = 300
+    kept: int = 500
+    cores: int = 2
+
+
+def simulate(clients: int, waves: int, seed: int) -> FloatArray:
+    """Simulate a first-order process about what is stable of clients, with values missing completely at random.
+
+    Parameters
+    ----------
+    clients, waves : int
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape (clients, waves, 3)
+        Severity, then both raters' alliance; NaN where missing.
+    """
+    random = np.random.default_rng(seed)
+    carried = np.array([[0.4, -0.15, -0.05], [-0.15, 0.3, 0.1], [-0.1, 0.1, 0.3]])
+    stable = random.multivariate_normal(
+        np.zeros(3), [[1, -0.4, -0.3], [-0.4, 1, 0.5], [-0.3, 0.5, 1]], clients
+    )
+    innovation = [[0.8, -0.2, -0.1], [-0.2, 0.8, 0.2], [-0.1, 0.2, 0.8]]
+    now, found = random.normal(size=(clients, 3)), np.empty((clients, waves, 3))
+    for wave in range(waves):
+        if wave:
+            now = now @ carried.T + random.multivariate_normal(np.zeros(3), innovation, clients)
+        found[:, wave] = MEANS + stable + now
+    found[random.uniform(size=found.shape) < MISSING] = np.nan
+    return found
+
+
+def model_of(values: FloatArray) -> CrossLaggedModel:
+    """Set the model up.
+
+    Parameters
+    ----------
+    values : ndarray, shape (clients, waves, 3)
+
+    Returns
+    -------
+    CrossLaggedModel
+    """
+    clients, waves, _ = values.shape
+    table = pd.DataFrame(values.reshape(-1, 3), columns=list(COLUMNS))
+    table["client"] = np.repeat(np.arange(clients), waves)
+    table["session"] = np.tile(np.arange(1, waves + 1), clients)
+    return CrossLaggedModel(table, "severity", RATERS, waves)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run of the benchmark found.
+
+    Parameters
+    ----------
+    measurements : DataFrame
+        :data:`MEASUREMENT_COLUMNS`.
+    conditions : dict of str
+        Machine, load and versions.
+    left_out : list of str
+        What was not measured, and why.
+    """
+
+    measurements: pd.DataFrame
+    conditions: dict[str, str]
+    left_out: list[str]
+
+
+def measure(plan: Plan, seed: int, script: Path, say: Callable[[str], None]) -> Measured:
+    """Run the benchmark.
+
+    Parameters
+    ----------
+    plan : Plan
+    seed : int
+        Of the simulated data and of the sampler.
+    script : Path
+        R's side, ``benchmark_lavaan.R``.
+    say : callable
+        Told what comes next.
+
+    Returns
+    -------
+    Measured
+        Without lavaan where it is not installed.
+
+    Raises
+    ------
+    BenchmarkFailed
+        If lavaan is installed and does not finish.
+    """
+    conditions = describe_machine() | {"load before": load_average()}
+    rows: list[dict] = []
+    left_out: list[str] = []
+    values = simulate(plan.clients, plan.waves, seed)
+    model = model_of(values)
+    say("warm-up")
+    _fit(model)
+    try:
+        with RProcess(script, ("R", "lavaan")) as lavaan, tempfile.TemporaryDirectory() as folder:
+            conditions |= lavaan.versions
+            path = Path(folder) / "panel.csv"
+            write_wide(values, path)
+            lavaan.ask("load", path)
+            rows += _side_by_side(plan, model, lavaan, say)
+    except NotAvailable as reason:
+        left_out.append(f"{LAVAAN}: {reason}")
+        rows += _side_by_side(plan, model, None, say)
+    rows += _many(plan, seed, say)
+    rows += _sampled(plan, model, seed, say)
+    conditions |= {"load after": load_average()}
+    return Measured(pd.DataFrame(rows, columns=list(MEASUREMENT_COLUMNS)), conditions, left_out)
+
+
+def write_wide(values: FloatArray, path: Path) -> None:
+    """Write clients by variables, a column ``severity1`` and so on for each wave, for R.
+
+    Parameters
+    ----------
+    values : ndarray, shape (clients, waves, 3)
+    path : Path
+    """
+    names = [f"{name}{wave + 1}" for wave in range(values.shape[1]) for name in COLUMNS]
+    table = pd.DataFrame(values.reshape(len(values), -1), columns=names)
+    table.to_csv(path, index=False, float_format="%.17g")
+
+
+def _fit(model: CrossLaggedModel, *, errors: bool = True) -> tuple[float, PanelResult]:
+    """Fit, with standard errors of everything or without; return seconds and the result."""
+    gc.collect()
+    start = time.perf_counter()
+    result = model.fit()
+    if errors:
+        result.cov_params("observed")
+    return time.perf_counter() - start, result
+
+
+def _side_by_side(
+    plan: Plan, model: CrossLaggedModel, lavaan: RProcess | None, say: Callable[[str], None]
+) -> list[dict]:
+    rows = []
+    base = {"measure": WHOLE, "clients": plan.clients, "waves": plan.waves}
+    for run in range(1, plan.runs + 1):
+        say(f"fit and standard errors, run {run}")
+        seconds, result = _fit(model)
+        rows.append(
+            {**base, "contestant": ENGINE, "run": run, "seconds": seconds, "log_likelihood": result.llf}
+        )
+        if lavaan is not None:
+            taken, value = map(float, lavaan.ask("fit"))
+            rows.append({**base, "contestant": LAVAAN, "run": run, "seconds": taken, "log_likelihood": value})
+    return rows
+
+
+def _many(plan: Plan, seed: int, say: Callable[[str], None]) -> list[dict]:
+    """Time this package alone, on many clients: nearly every one has a pattern of missing values of their own."""
+    model = model_of(simulate(plan.many_clients, plan.waves, seed + 1))
+    rows = []
+    for run in range(1, plan.runs + 1):
+        for measured, errors in ((FIT, False), (WHOLE, True)):
+            say(f"{measured}, {plan.many_clients} clients, run {run}")
+            seconds, result = _fit(model, errors=errors)
+            rows.append(
+                {
+                    "measure": measured,
+                    "contestant": ENGINE,
+                    "clients": plan.many_clients,
+                    "waves": plan.waves,
+                    "run": run,
+                    "seconds": seconds,
+                    "log_likelihood": result.llf,
+                }
+            )
+    return rows
+
+
+def _sampled(plan: Plan, model: CrossLaggedModel, seed: int, say: Callable[[str], None]) -> list[dict]:
+    """Time NUTS on the same model and data; compiling apart."""
+    result = model.fit()
+    say("compiling for NUTS")
+    start = time.perf_counter()
+    built, name = build_model(result, coordinates_of(result, PanelPriors()), None)
+    compiled = compiled_for_nutpie(built)
+    preparing = time.perf_counter() - start
+    rows = []
+    for run in range(1, plan.runs + 1):
+        say(f"NUTS, run {run}")
+        start = time.perf_counter()
+        tree = sample_with_nutpie(
+            compiled,
+            chains=plan.chains,
+            draws=plan.kept,
+            tune=plan.warm_up,
+            seed=seed + run,
+            cores=plan.cores,
+        )
+        seconds = time.perf_counter() - start
+        posterior = PanelPosterior(result, tree.posterior.dataset[name].to_numpy(), None, tree)
+        rows.append(
+            {
+                "measure": SAMPLING,
+                "contestant": NUTS,
+                "clients": plan.clients,
+                "waves": plan.waves,
+                "run": run,
+                "seconds": seconds,
+                "preparing_seconds": preparing,
+                "smallest_ess": float(posterior.summary()["ess_bulk"].min()),
+            }
+        )
+    return rows
