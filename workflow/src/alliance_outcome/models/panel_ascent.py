@@ -41,6 +41,7 @@ def climb[P: Place](
     start: P,
     step: Callable[[P, bool], tuple[FloatArray, float] | None],
     move: Callable[[P, FloatArray], P | None],
+    max_iterations: int = MAX_ITERATIONS,
 ) -> tuple[P, bool, int]:
     """Maximise.
 
@@ -52,6 +53,8 @@ def climb[P: Place](
         if there is none.
     move : callable
         From a place and a step to another place; None, :class:`NotPositiveDefinite` or LinAlgError where that is none.
+    max_iterations : int
+        Steps after which the search is given up.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def climb[P: Place](
     n_iterations : int
     """
     at, near = start, False
-    for iteration in range(MAX_ITERATIONS):
+    for iteration in range(max_iterations):
         ahead = step(at, near)
         if ahead is None:
             return at, False, iteration
@@ -72,7 +75,7 @@ def climb[P: Place](
         if after is None:
             return at, length < _ROUNDING, iteration
         at = after
-    return at, False, MAX_ITERATIONS
+    return at, False, max_iterations
 
 
 def _uphill[P: Place](

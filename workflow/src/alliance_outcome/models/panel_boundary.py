@@ -33,6 +33,8 @@ from alliance_outcome.models.panel_structure import PanelStructure
 
 #: An eigenvalue below this share of the largest one is taken for zero.
 _ZERO = 1e-7
+#: Steps of the search without bounds; from afar a maximum takes some ten, and one that runs away never arrives.
+_FREE_ITERATIONS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +75,13 @@ def maximise_properly(
     tangent : Tangent or None
         Where the maximum is on the boundary.
     """
-    maximum = maximise(data, structure)
     block = Block.of(structure, places)
     if block is None:
-        return maximum, None
+        return maximise(data, structure), None
+    maximum = maximise(data, structure, _FREE_ITERATIONS)
     values, _ = np.linalg.eigh(block.matrix(maximum.parameters))
     if values[0] >= -_ZERO * max(values[-1], 0.0):
-        return maximum, None
+        return (maximum if maximum.converged else maximise(data, structure)), None
     # Without bounds the search may run away, ever further from any covariance matrix: it then says nothing of where to
     # start.
     starts = [maximum.parameters] if maximum.converged else [structure.start, maximum.parameters]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from alliance_outcome.models.fitted_state import FloatArray
-from alliance_outcome.models.panel_ascent import climb, scored_step
+from alliance_outcome.models.panel_ascent import MAX_ITERATIONS, climb, scored_step
 from alliance_outcome.models.panel_data import PanelData
 from alliance_outcome.models.panel_kernels import LOG_TWO_PI
 from alliance_outcome.models.panel_likelihood import (
@@ -85,7 +85,9 @@ def evaluated(data: PanelData, structure: PanelStructure, parameters: FloatArray
     return PanelMaximum(structure, parameters, found.value, found, converged=False, n_iterations=0)
 
 
-def maximise(data: PanelData, structure: PanelStructure) -> PanelMaximum:
+def maximise(
+    data: PanelData, structure: PanelStructure, max_iterations: int = MAX_ITERATIONS
+) -> PanelMaximum:
     """Maximise the likelihood.
 
     Parameters
@@ -93,6 +95,8 @@ def maximise(data: PanelData, structure: PanelStructure) -> PanelMaximum:
     data : PanelData
     structure : PanelStructure
         With its start.
+    max_iterations : int
+        Steps after which the search is given up.
 
     Returns
     -------
@@ -119,7 +123,9 @@ def maximise(data: PanelData, structure: PanelStructure) -> PanelMaximum:
     def move(place: PanelMaximum, change: FloatArray) -> PanelMaximum:
         return evaluated(data, structure, place.parameters + change)
 
-    place, converged, iterations = climb(evaluated(data, structure, structure.start), step, move)
+    place, converged, iterations = climb(
+        evaluated(data, structure, structure.start), step, move, max_iterations
+    )
     return replace(place, converged=converged, n_iterations=iterations)
 
 
