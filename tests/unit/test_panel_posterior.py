@@ -1,222 +1,297 @@
-"""The posterior of panel models: the likelihood is that of maximum likelihood, the priors are what they say."""
+"""The Bayesian cross-lagged panel model: density, gradient, agreement with maximum likelihood, therapists."""
 
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
 import pytest
-from panel_example import RATERS, panel_values, sessions_of
+from panel_example import MEANS, NAMES, RATERS, panel_values, sessions_of
 from scipy import stats
 
-from alliance_outcome.models.panel import CrossLaggedModel, DynamicPanelModel
-from alliance_outcome.models.panel_coordinates import CovarianceBlock, covariance_of
-from alliance_outcome.models.panel_data import PanelData
-from alliance_outcome.models.panel_density import log_likelihood, packed
-from alliance_outcome.models.panel_kernels import evaluate_structure
+from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.panel import CrossLaggedModel
 from alliance_outcome.models.panel_likelihood import evaluate
-from alliance_outcome.models.panel_posterior import (
-    PanelPriors,
-    build_model,
-    coordinates_of,
-    sample_panel,
+from alliance_outcome.models.panel_posterior import BayesianCrossLaggedModel
+from alliance_outcome.models.panel_priors import PanelPriors
+
+EFFECT, OTHER = "severity ~ alliance_client[-1]", "severity ~ alliance_therapist[-1]"
+CLUSTERED = {"clusters": "therapist", "cluster_means": True}
+#: Priors that say next to nothing.
+FLAT = PanelPriors(mean_sd=100.0, path_sd=20.0, between_sd=20.0, within_sd=20.0, cluster_sd=20.0, lkj_eta=1.0)
+
+
+@pytest.fixture(scope="module")
+def sessions():
+    return sessions_of(panel_values(1, 60, 6, missing=0.2), therapists=5)
+
+
+@pytest.fixture(scope="module")
+def complete():
+    return sessions_of(panel_values(2, 400, 5))
+
+
+@pytest.fixture(scope="module")
+def posterior(complete):
+    model = BayesianCrossLaggedModel(complete, "severity", RATERS, 5, residuals="invariant", priors=FLAT)
+    return model.sample(chains=2, draws=1000, tune=200, seed=3, cores=2)
+
+
+@pytest.fixture(scope="module")
+def maximum(complete):
+    return CrossLaggedModel(complete, "severity", RATERS, 5, residuals="invariant").fit()
+
+
+def some_point(model, seed=1, size=0.3):
+    """Return coordinates around the start, and a generator."""
+    density = model.density
+    start = density.structure.start
+    more = np.zeros(density.coordinates.n_coordinates - len(start))
+    found = density.coordinates.coordinates(np.concatenate([start, more]))
+    return found + size * np.random.default_rng(seed).normal(size=len(found)) * (1.0 + np.abs(found)) ** -1
+
+
+# -- Density -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"random_slopes": True, "residuals": "invariant"},
+        {"paths": "varying", "reliability": {"alliance_client": 0.8}},
+        {"estimate_error": ("alliance_client",), "residuals": "invariant"},
+        {"order": {"client": "after", "therapist": "after"}},
+        CLUSTERED,
+        {"random_slopes": True, **CLUSTERED},
+    ],
 )
-
-WAVES = 5
-AFTER = dict.fromkeys(RATERS, "after")
-
-
-def fitted(seed=1, clients=200, *, clusters=None, raters=RATERS, **settings):
-    values = panel_values(seed, clients, WAVES, missing=0.1)
-    model = CrossLaggedModel(
-        sessions_of(values), "severity", raters, WAVES, residuals="invariant", clusters=clusters, **settings
-    )
-    return model.fit()
+def test_the_gradient_is_that_of_the_density(sessions, settings):
+    density = (model := BayesianCrossLaggedModel(sessions, "severity", RATERS, 6, **settings)).density
+    point = some_point(model)
+    value, gradient = density(point)
+    steps = 1e-5 * np.eye(len(point))
+    numeric = np.array([(density(point + step)[0] - density(point - step)[0]) / 2e-5 for step in steps])
+    assert np.isfinite(value)
+    assert np.allclose(gradient, numeric, rtol=1e-5, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def result():
-    return fitted(order=AFTER)
+def log_prior(model, point):
+    """Evaluate the priors by their definitions, in the units of the variables, with the Jacobian of correlations."""
+    coordinates = model.density.coordinates
+    parameters = coordinates.parameters(point)
+    found = stats.norm.logpdf(parameters[coordinates.numbers], coordinates.centres, coordinates.units).sum()
+    for block in coordinates.blocks:
+        covariance = parameters[block.numbers]
+        spreads = np.sqrt(np.diag(covariance))
+        found += stats.halfnorm.logpdf(spreads, scale=block.scales).sum()
+        correlation = covariance / np.outer(spreads, spreads)
+        found += (coordinates.eta - 1.0) * np.linalg.slogdet(correlation)[1]
+    return found + log_jacobian(coordinates, point)
 
 
-@pytest.fixture(scope="module")
-def posterior(result):
-    return sample_panel(result, chains=2, draws=400, tune=200, seed=3, cores=2)
+def log_jacobian(coordinates, point):
+    """Return the logarithm of the size of derivatives of correlations by coordinates, numerically."""
+    found, first = 0.0, len(coordinates.numbers)
+    for block in coordinates.blocks:
+        size = len(block.scales)
+        rows, columns = np.tril_indices(size, -1)
+
+        def correlations(at, numbers=block.numbers, rows=rows, columns=columns):
+            covariance = coordinates.parameters(at)[numbers]
+            spreads = np.sqrt(np.diag(covariance))
+            return (covariance / np.outer(spreads, spreads))[rows, columns]
+
+        steps = 1e-6 * np.eye(len(point))[first + size : first + block.n_coordinates]
+        slopes = [(correlations(point + step) - correlations(point - step)) / 2e-6 for step in steps]
+        found += np.linalg.slogdet(np.array(slopes))[1]
+        first += block.n_coordinates
+    return found
 
 
-# -- Likelihood --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("settings", [{}, {"random_slopes": True, "residuals": "invariant"}])
+def test_the_density_is_likelihood_times_priors(sessions, settings):
+    model = BayesianCrossLaggedModel(sessions, "severity", RATERS, 6, **settings)
+    density, structure = model.density, model.density.structure
+    differences = []
+    for seed in (1, 2):
+        point = some_point(model, seed)
+        at = structure.at(density.coordinates.parameters(point))
+        likelihood = evaluate(density.data, at.mean, at.covariance).value
+        differences.append(density(point)[0] - likelihood - log_prior(model, point))
+    assert differences[0] == pytest.approx(differences[1], abs=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{"order": AFTER}, {"random_slopes": True}, {"estimate_error": ()}])
-def test_the_log_likelihood_is_that_of_maximum_likelihood(settings):
-    result = fitted(**settings)
-    data, structure = result.rows.data, result.structure
-    parameters = result.maximum.parameters
-    value, gradient, by_deviations = evaluate_structure(
-        parameters, np.zeros((1, data.n_variables)), *packed(structure), *data.arrays
-    )
-    assert value == pytest.approx(result.llf, rel=1e-10)
-    elsewhere = parameters * 1.01
-    at = structure.at(elsewhere)
-    expected = evaluate(data, at.mean, at.covariance)
-    value, gradient, by_deviations = evaluate_structure(
-        elsewhere, np.zeros((1, data.n_variables)), *packed(structure), *data.arrays
-    )
-    assert value == pytest.approx(expected.value, rel=1e-10)
-    assert gradient == pytest.approx(
-        at.gradient(expected.by_mean[0], expected.by_covariance), rel=1e-8, abs=1e-6
-    )
-    assert by_deviations == pytest.approx(expected.by_mean, rel=1e-8, abs=1e-6)
+def test_priors_are_in_units_of_the_data(sessions):
+    rescaled = sessions.assign(alliance_client=7.0 * sessions["alliance_client"] - 3.0)
+    models = [BayesianCrossLaggedModel(table, "severity", RATERS, 6) for table in (sessions, rescaled)]
+    point = some_point(models[0])
+    first, second = (model.density.coordinates.parameters(point) for model in models)
+    labels = models[0].density.coordinates.labels
+    assert second[labels.index(EFFECT)] == pytest.approx(first[labels.index(EFFECT)] / 7.0)
+    variance = labels.index("var(intercept alliance_client)")
+    assert second[variance] == pytest.approx(49.0 * first[variance])
+    # The density differs by the Jacobian of the data alone.
+    values = sessions.loc[sessions["session"] <= 6, "alliance_client"].count()
+    shift = models[0].density(point)[0] - models[1].density(point)[0]
+    assert shift == pytest.approx(values * np.log(7.0), rel=1e-8)
 
 
-def test_known_measurement_error_is_in_the_likelihood():
-    result = fitted(reliability={"alliance_client": 0.8})
-    value, _, _ = evaluate_structure(
-        result.maximum.parameters,
-        np.zeros((1, result.rows.data.n_variables)),
-        *packed(result.structure),
-        *result.rows.data.arrays,
-    )
-    assert value == pytest.approx(result.llf, rel=1e-10)
+def test_turning_a_sign_changes_nothing(sessions):
+    model = BayesianCrossLaggedModel(sessions, "severity", RATERS, 6, residuals="invariant")
+    point = some_point(model)
+    first = len(model.density.coordinates.numbers)
+    turned = point.copy()
+    # The first variable of the first block: its standard deviation, and its correlations with both others.
+    turned[[first, first + 3, first + 4]] *= -1.0
+    assert model.density(turned)[0] == pytest.approx(model.density(point)[0])
+    first, second = (model.density.coordinates.parameters(each) for each in (point, turned))
+    assert np.allclose(first, second)
 
 
-def test_derivatives_in_the_graph_are_those_of_differences(result):
-    data = PanelData.of(result.rows.values, np.arange(len(result.rows.values)) % 3)
-    given, moved = pt.dvector(), pt.dmatrix()
-    value = log_likelihood(given, moved, result.structure, data)
-    graph = pytensor.function([given, moved], [value, *pt.grad(value, [given, moved])], mode="FAST_COMPILE")
-    random = np.random.default_rng(2)
-    parameters = result.maximum.parameters * 1.02
-    deviations = 0.1 * random.normal(size=(3, data.n_variables))
-    _, by_parameters, by_deviations = graph(parameters, deviations)
-    direction = random.normal(size=len(parameters)) * np.abs(parameters)
-    shift = random.normal(size=deviations.shape)
-    step = 1e-6
-    above = graph(parameters + step * direction, deviations + step * shift)[0]
-    below = graph(parameters - step * direction, deviations - step * shift)[0]
-    expected = by_parameters @ direction + (by_deviations * shift).sum()
-    assert (above - below) / (2 * step) == pytest.approx(expected, rel=1e-5)
+def test_coordinates_that_overflow_have_no_density(sessions):
+    model = BayesianCrossLaggedModel(sessions, "severity", RATERS, 6)
+    assert model.density(np.full(model.density.coordinates.n_coordinates, 1e200))[0] == -np.inf
 
 
-def test_values_that_are_no_covariances_have_no_likelihood(result):
-    parameters = dict(zip(result.structure.labels, result.maximum.parameters, strict=True))
-    parameters["var(residual severity)"] = -50.0
-    value, _, _ = evaluate_structure(
-        np.array(list(parameters.values())),
-        np.zeros((1, result.rows.data.n_variables)),
-        *packed(result.structure),
-        *result.rows.data.arrays,
-    )
-    assert value == -np.inf
+def dense(model, parameters):
+    """Return expected values, covariance matrix and reach of deviations of all values at once, and these values."""
+    rows = model._rows(model.places)
+    at = model.density.structure.at(parameters[: model.density.structure.n_parameters])
+    n_clusters = rows.clusters.max() + 1
+    reach = np.kron(np.eye(n_clusters)[rows.clusters], np.tile(np.eye(3), (6, 1)))
+    values, known = rows.values.ravel(), ~np.isnan(rows.values.ravel())
+    within = np.kron(np.eye(len(rows.values)), at.covariance)[np.ix_(known, known)]
+    between = np.kron(np.eye(n_clusters), model.density.cluster_covariance(parameters))
+    return np.tile(at.mean, len(rows.values))[known], within, reach[known], between, values[known]
 
 
-# -- Coordinates and priors --------------------------------------------------------------------------------------------
-
-
-def test_coordinates_lead_back_to_the_parameters(result):
-    coordinates = coordinates_of(result, PanelPriors())
-    values = result.params.to_dict()
-    given = pt.dvector()
-    parameters, _ = coordinates.parameters(given)
-    again = pytensor.function([given], parameters, mode="FAST_COMPILE")(coordinates.near(values))
-    assert again == pytest.approx(result.maximum.parameters, rel=1e-6, abs=1e-9)
-
-
-def test_every_parameter_has_one_prior(result):
-    coordinates = coordinates_of(result, PanelPriors())
-    labels = [*coordinates.normal, *(label for block in coordinates.blocks for label in block.flat)]
-    assert sorted(labels) == sorted(result.structure.labels)
-    # Ratings are taken after severity: its residual has no covariance with theirs.
-    assert {block.size for block in coordinates.blocks} == {1, 2, 3}
-
-
-def test_correlations_have_the_lkj_prior_and_standard_deviations_half_normal_ones():
-    # By their coordinates: draw from the density of one 3 × 3 matrix by importance, and look at moments that are known.
-    block = CovarianceBlock((("a",), ("b", "c"), ("d", "e", "f")), (1.0, 2.0, 3.0))
-    given = pt.dmatrix()
-    graph = pytensor.function([given], covariance_of([block], given, 2.0), mode="FAST_COMPILE")
-    random = np.random.default_rng(4)
-    proposals = np.column_stack([random.standard_t(8, (20_000, 3)), 0.9 * random.standard_t(8, (20_000, 3))])
-    log_proposal = stats.t(8).logpdf(proposals[:, :3]).sum(1) + stats.t(8, scale=0.9).logpdf(
-        proposals[:, 3:]
-    ).sum(1)
-    pieces = [graph(row[None]) for row in proposals]
-    density = np.array([float(piece[1]) for piece in pieces])
-    weights = np.exp(density - log_proposal - (density - log_proposal).max())
-    weights /= weights.sum()
-    triangle = np.array([piece[0][0] for piece in pieces])
-    variances = triangle[:, [0, 2, 5]]
-    assert weights @ variances == pytest.approx([1.0, 4.0, 9.0], rel=0.06)
-    pairs = ((1, 0, 1), (3, 0, 2), (4, 1, 2))
-    correlations = np.column_stack(
-        [triangle[:, k] / np.sqrt(variances[:, a] * variances[:, b]) for k, a, b in pairs]
-    )
-    # LKJ(2) of three variables: each correlation is Beta(2.5, 2.5) on (-1, 1), whose variance is 1/6.
-    assert weights @ correlations**2 == pytest.approx([1 / 6] * 3, rel=0.06)
-
-
-def test_a_singular_matrix_has_coordinates_too():
-    block = CovarianceBlock((("a",), ("b", "c")), (1.0, 1.0))
-    found = block.coordinates({"a": 0.0, "b": 0.0, "c": 1.0})
-    assert np.isfinite(found).all()
-    assert found[0] == pytest.approx(0.1)
+def test_deviations_of_therapists_are_integrated_out(sessions):
+    model = BayesianCrossLaggedModel(sessions, "severity", RATERS, 6, **CLUSTERED)
+    parameters = model.density.coordinates.parameters(some_point(model))
+    mean, within, reach, between, values = dense(model, parameters)
+    total = within + reach @ between @ reach.T
+    expected = stats.multivariate_normal.logpdf(values, mean, total)
+    assert model.density.log_likelihood(parameters)[0] == pytest.approx(expected)
+    found = model.density.clusters(parameters)
+    gain = between @ reach.T @ np.linalg.inv(total)
+    assert np.allclose(found.centres.ravel(), gain @ (values - mean))
+    left = between - gain @ reach @ between
+    for j, spread in enumerate(found.spreads):
+        assert np.allclose(spread, left[3 * j : 3 * j + 3, 3 * j : 3 * j + 3])
 
 
 # -- Posterior ---------------------------------------------------------------------------------------------------------
 
 
-def test_with_weak_priors_it_is_near_maximum_likelihood(result, posterior):
-    summary = posterior.summary()
-    assert summary["r_hat"].max() < 1.03
-    for label in ("severity ~ alliance_client[-1]", "severity ~ severity[-1]", "alliance_client ~ severity"):
-        own = summary.loc[label]
-        error = result.cov_params("observed").loc[label, label] ** 0.5
-        assert own["estimate"] == pytest.approx(result.params[label], abs=0.35 * error)
-        assert own["std_error"] == pytest.approx(error, rel=0.2)
-    difference = result.difference_sd_uncertain("client", "therapist", kind="observed")
-    assert summary.loc["client − therapist", "estimate"] == pytest.approx(
-        difference.estimate, abs=0.35 * difference.std_error
+def test_without_prior_knowledge_it_is_what_maximum_likelihood_says(posterior, maximum):
+    table = posterior.summary()
+    for effect in NAMES:
+        for cause in NAMES:
+            label = f"{effect} ~ {cause}[-1]"
+            assert abs(table.loc[label, "estimate"] - maximum.params[label]) < 0.25 * maximum.bse[label]
+            assert table.loc[label, "std_error"] == pytest.approx(maximum.bse[label], rel=0.15)
+    assert abs(table.loc["mean(severity) in 1", "estimate"] - maximum.params["mean(severity) in 1"]) < 0.02
+
+
+def test_the_difference_is_that_of_maximum_likelihood(posterior, maximum):
+    fixed = posterior.difference("client", "therapist", spreads="fixed")
+    uncertain = posterior.difference("client", "therapist")
+    for draws, expected in (
+        (fixed, maximum.difference("client", "therapist")),
+        (uncertain, maximum.difference_sd_uncertain("client", "therapist")),
+    ):
+        assert abs(float(draws.mean()) - expected.estimate) < 0.25 * expected.std_error
+        assert float(draws.std()) == pytest.approx(expected.std_error, rel=0.15)
+    spreads = posterior.tree.posterior["within_sd"]
+    by_hand = posterior.path("severity", "alliance_client") * spreads.sel(variable="alliance_client")
+    by_hand = by_hand - posterior.path("severity", "alliance_therapist") * spreads.sel(
+        variable="alliance_therapist"
     )
+    assert np.allclose(uncertain, by_hand)
 
 
-def test_d_is_computed_draw_by_draw(posterior):
-    spread = posterior.within_sd["alliance_client"]
-    assert posterior.effect("client") == pytest.approx(
-        posterior.draws("severity ~ alliance_client[-1]") * spread
+def test_chains_converge_quickly(posterior):
+    assert [check["text"] for check in posterior.checks() if not check["passed"]] == []
+    table = posterior.summary()
+    assert {"estimate", "r_hat", "ess_bulk", "ess_tail"} <= set(table.columns)
+    assert {EFFECT, "effect of client", "difference client - therapist"} <= set(table.index)
+    assert table.loc[EFFECT, "ess_bulk"] > 1000
+
+
+def test_draws_repeat_by_their_seed(sessions):
+    model = BayesianCrossLaggedModel(sessions, "severity", RATERS, 4, residuals="invariant")
+    first, again, other = (
+        model.sample(chains=1, draws=20, tune=20, seed=seed).parameter(EFFECT).to_numpy()
+        for seed in (1, 1, 2)
     )
-    assert posterior.difference("client", "therapist") == pytest.approx(
-        posterior.effect("client") - posterior.effect("therapist")
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_paths_that_vary_are_averaged(sessions):
+    model = BayesianCrossLaggedModel(sessions, "severity", RATERS, 4, paths="varying", residuals="invariant")
+    posterior = model.sample(chains=1, draws=10, tune=50, seed=1)
+    waves = [posterior.parameter(f"{EFFECT} in {wave}") for wave in (2, 3, 4)]
+    assert np.allclose(posterior.path("severity", "alliance_client"), sum(waves) / 3.0)
+
+
+def test_therapists_are_recovered():
+    rng = np.random.default_rng(5)
+    truth = rng.multivariate_normal(np.zeros(3), 0.5 * np.eye(3) + 0.25, size=24)
+    values = panel_values(4, 360, 4, missing=0.1) + truth[np.arange(360) % 24][:, None, :]
+    table = sessions_of(values, therapists=24)
+    model = BayesianCrossLaggedModel(
+        table, "severity", RATERS, 4, residuals="invariant", priors=PanelPriors(cluster_sd=1.0), **CLUSTERED
     )
+    posterior = model.sample(chains=2, draws=300, tune=200, seed=2, cores=2)
+    draws = posterior.tree.posterior["cluster_mean"]
+    assert draws.dims == ("chain", "draw", "cluster", "variable")
+    means, spreads = draws.mean(("chain", "draw")).to_numpy(), draws.std(("chain", "draw")).to_numpy()
+    scores = (means - truth) / spreads
+    assert 0.6 < np.sqrt((scores**2).mean()) < 1.4
+    assert np.corrcoef(means.ravel(), truth.ravel())[0, 1] > 0.85
+    table = posterior.summary()
+    for name, mean in zip(NAMES, MEANS, strict=True):
+        assert (
+            table.loc[f"var(cluster {name})", "ci_low"] < 0.75 < table.loc[f"var(cluster {name})", "ci_high"]
+        )
+        row = table.loc[f"mean({name}) in 1"]
+        assert abs(row["estimate"] - mean) < 3.0 * row["std_error"]
 
 
-def test_checks_cover_parameters_and_d(posterior):
-    names = {check["name"] for check in posterior.checks()}
-    assert {"r_hat", "ess_bulk", "divergences"} <= names
+# -- Refusals ----------------------------------------------------------------------------------------------------------
 
 
-def test_therapists_expected_values_are_found():
-    values = panel_values(6, 300, WAVES)
-    own = np.random.default_rng(8).normal(size=(30, 3)) * [1.0, 0.5, 0.0]
-    values += own[np.arange(300) % 30][:, None]
-    sessions = sessions_of(values, therapists=30)
-    model = CrossLaggedModel(
-        sessions,
-        "severity",
-        {"client": "alliance_client"},
-        WAVES,
-        residuals="invariant",
-        clusters="therapist",
-    )
-    found = sample_panel(model.fit(), chains=2, draws=300, tune=200, seed=3, cores=2)
-    spread = found.therapist_sd.mean(axis=(0, 1))
-    assert spread[0] == pytest.approx(1.0, abs=0.35)
-    assert spread[1] == pytest.approx(0.5, abs=0.25)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cluster_means": True}, "need a column of clusters"),
+        ({"proper": False}, "always proper"),
+        ({"order": {"client": "after"}}, "same order"),
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused(sessions, settings, message):
+    with pytest.raises(ValueError, match=message):
+        BayesianCrossLaggedModel(sessions, "severity", RATERS, 6, **settings)
 
 
-def test_models_without_therapists_have_none(result):
-    model, _ = build_model(result, coordinates_of(result, PanelPriors()), None)
-    assert {each.name for each in model.free_RVs} == {"whitened__"}
+def test_two_therapists_are_too_few(sessions):
+    few = sessions.assign(therapist=sessions["client"] % 2)
+    with pytest.raises(UnfittableModel, match="at least 3"):
+        BayesianCrossLaggedModel(few, "severity", RATERS, 6, **CLUSTERED)
 
 
-def test_the_dynamic_model_is_refused():
-    result = DynamicPanelModel(sessions_of(panel_values(1, 150, WAVES)), "severity", RATERS, WAVES).fit()
-    with pytest.raises(ValueError, match="only cross-lagged models"):
-        sample_panel(result, seed=1)
+@pytest.mark.parametrize("wrong", [{"path_sd": 0.0}, {"lkj_eta": -1.0}, {"mean_sd": np.inf}])
+def test_priors_without_a_scale_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        PanelPriors(**wrong)
+
+
+def test_requests_for_what_is_not_there_are_refused(posterior, sessions):
+    for request in (
+        lambda: posterior.parameter("nothing"),
+        lambda: posterior.path("severity", "weather"),
+        lambda: posterior.path("severity", "alliance_client", lag=2),
+        lambda: posterior.effect_of("nobody"),
+        lambda: posterior.effect_of("client", spreads="none"),
+        lambda: BayesianCrossLaggedModel(sessions, "severity", RATERS, 6).sample(draws=0, seed=1),
+    ):
+        with pytest.raises(ValueError, match=r"no p|nobody|uncertain or fixed|at least 1"):
+            request()

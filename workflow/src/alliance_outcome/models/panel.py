@@ -196,8 +196,12 @@ class CrossLaggedModel(PanelModel):
         -------
         PanelResult
         """
-        places = list(np.ndindex(self.n_waves, len(self.variables)))
-        return self._fitted(self._rows(places), self.structure(), self._description())
+        return self._fitted(self._rows(self.places), self.structure(), self._description())
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Wave and number of each variable of the structure."""
+        return list(np.ndindex(self.n_waves, len(self.variables)))
 
     def structure(self) -> PanelStructure:
         """Return the covariance structure, with where estimation starts."""

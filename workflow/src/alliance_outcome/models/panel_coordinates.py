@@ -1,210 +1,245 @@
-"""Unbounded coordinates of a panel structure's parameters, with their priors.
+"""Free coordinates of the parameters of a cross-lagged panel model, with their prior density.
 
-Covariance matrices are standard deviations times a correlation matrix. Standard deviations are sampled with a sign: a
-half-normal prior is a normal one whose sign means nothing, and a sampler passes through zero where logarithms would
-send it far out. Correlations are sampled as inverse hyperbolic tangents of partial correlations, which are independent
-under the LKJ prior (Lewandowski, Kurowicka & Joe 2009, 10.1016/j.jmva.2009.04.008). All else is a normal deviate.
+Expected values and paths are linear in coordinates whose prior is standard normal; covariance matrices have the
+coordinates of :mod:`alliance_outcome.models.panel_coordinate_kernels`. Any coordinates are parameters that data could
+have, so that gradients can be followed anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import pytensor.tensor as pt
-from pytensor.graph.basic import Variable
 
-from alliance_outcome.models.fitted_state import FloatArray
+from alliance_outcome.models import panel_coordinate_kernels as kernels
+from alliance_outcome.models.fitted_state import FloatArray, IndexArray
+from alliance_outcome.models.panel_cross_lagged import CrossLagged
+from alliance_outcome.models.panel_priors import ManifestScales, PanelPriors
 from alliance_outcome.models.panel_structure import PanelStructure
 
-#: Smallest standard deviation, as a share of its prior's scale, and largest partial correlation to start from.
-_SMALLEST, _LARGEST = 0.1, 0.95
-
-
-@dataclass(frozen=True)
-class CovarianceBlock:
-    """A covariance matrix among the parameters.
-
-    Parameters
-    ----------
-    labels : tuple of tuple of str
-        Lower triangle, row by row.
-    scales : tuple of float
-        Of the half-normal priors of the standard deviations.
-    """
-
-    labels: tuple[tuple[str, ...], ...]
-    scales: tuple[float, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of variables."""
-        return len(self.labels)
-
-    @property
-    def flat(self) -> list[str]:
-        """Names of the entries of the lower triangle, row by row."""
-        return [label for row in self.labels for label in row]
-
-    def coordinates(self, values: Mapping[str, float]) -> FloatArray:
-        """Return coordinates near a matrix, which may be singular or none.
-
-        Parameters
-        ----------
-        values : mapping of str to float
-            Entries by name.
-
-        Returns
-        -------
-        ndarray, shape (size (size + 1) / 2,)
-        """
-        matrix = np.zeros((self.size, self.size))
-        for row, labels in enumerate(self.labels):
-            matrix[row, : row + 1] = [values[label] for label in labels]
-        matrix = np.tril(matrix) + np.tril(matrix, -1).T
-        scales = np.array(self.scales)
-        roots, vectors = np.linalg.eigh(matrix / np.outer(scales, scales))
-        proper = (vectors * np.maximum(roots, _SMALLEST**2)) @ vectors.T
-        spreads = np.sqrt(np.diag(proper))
-        factor = np.linalg.cholesky(proper / np.outer(spreads, spreads))
-        partial = []
-        for row in range(1, self.size):
-            left = 1.0
-            for column in range(row):
-                partial.append(factor[row, column] / np.sqrt(left))
-                left -= factor[row, column] ** 2
-        return np.concatenate([spreads, np.arctanh(np.clip(partial, -_LARGEST, _LARGEST))])
-
-
-def factor_of(
-    blocks: Sequence[CovarianceBlock], values: Variable, eta: float
-) -> tuple[list[list[Variable]], Variable]:
-    """Return factors F of covariance matrices FF' of one size, and the log density of their coordinates.
-
-    Parameters
-    ----------
-    blocks : sequence of CovarianceBlock
-        All of one size n.
-    values : TensorVariable, shape (n_blocks, n (n + 1) / 2)
-        Coordinates.
-    eta : float
-        Of the LKJ prior.
-
-    Returns
-    -------
-    rows : list of list of TensorVariable, shape (n_blocks,)
-        Entries of the lower triangle, row by row.
-    log_density : TensorVariable
-    """
-    n = blocks[0].size
-    signed, turned = values[:, :n], values[:, n:]
-    density = -0.5 * pt.sum(signed**2)
-    spreads = signed * np.array([block.scales for block in blocks])
-    partial = pt.tanh(turned)
-    rows, place = [[spreads[:, 0]]], 0
-    for row in range(1, n):
-        left, own = pt.ones_like(signed[:, 0]), []
-        for column in range(row):
-            correlation = partial[:, place]
-            own.append(spreads[:, row] * correlation * pt.sqrt(left))
-            # The Beta density of a correlation given those of earlier variables, with the Jacobian of tanh.
-            shape = eta + 0.5 * (n - 2 - column)
-            density += shape * pt.sum(pt.log1p(-(correlation**2)))
-            left = left * (1.0 - correlation**2)
-            place += 1
-        rows.append([*own, spreads[:, row] * pt.sqrt(left)])
-    return rows, density
-
-
-def covariance_of(
-    blocks: Sequence[CovarianceBlock], values: Variable, eta: float
-) -> tuple[Variable, Variable]:
-    """Return lower triangles of covariance matrices, shape (n_blocks, n (n + 1) / 2), and their log density.
-
-    Parameters
-    ----------
-    blocks, values, eta
-        See :func:`factor_of`.
-
-    Returns
-    -------
-    triangles, log_density : TensorVariable
-    """
-    factor, density = factor_of(blocks, values, eta)
-    triangle = [
-        sum(factor[row][k] * factor[column][k] for k in range(column + 1))
-        for row in range(len(factor))
-        for column in range(row + 1)
-    ]
-    return pt.stack(triangle, axis=1), density
+#: Standard deviation at which clusters' deviations start, relative to the scale of its prior.
+_CLUSTER_START = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Coordinates:
-    """Unbounded coordinates of all parameters.
+class CovarianceBlock:
+    """A covariance matrix whose entries are parameters.
 
     Parameters
     ----------
-    structure : PanelStructure
-    normal : dict of str to (float, float)
-        Mean and standard deviation of the priors of what is not in a covariance matrix.
-    blocks : tuple of CovarianceBlock
-    eta : float
-        Of the LKJ priors.
+    numbers : ndarray of int, shape (k, k)
+        Parameter of each entry.
+    scales : ndarray, shape (k,)
+        Scales of the half-normal priors of standard deviations.
     """
 
-    structure: PanelStructure
-    normal: dict[str, tuple[float, float]]
+    numbers: IndexArray
+    scales: FloatArray
+
+    @property
+    def n_coordinates(self) -> int:
+        """Number of standard deviations and correlations."""
+        size = len(self.scales)
+        return size * (size + 1) // 2
+
+
+@dataclass(frozen=True, eq=False)
+class PanelCoordinates:
+    """Coordinates: first those of expected values and paths, then those of one covariance matrix after the other.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        Names of the parameters: those of the structure, then variances and covariances of clusters' deviations.
+    numbers : ndarray of int, shape (n_linear,)
+        Parameters that are linear in coordinates.
+    centres, units : ndarray, shape (n_linear,)
+        Means and standard deviations of their normal priors.
+    blocks : tuple of CovarianceBlock
+    eta : float
+        Shape of the LKJ prior of correlations.
+    """
+
+    labels: tuple[str, ...]
+    numbers: IndexArray
+    centres: FloatArray
+    units: FloatArray
     blocks: tuple[CovarianceBlock, ...]
     eta: float
 
     @property
-    def size(self) -> int:
-        """Number of coordinates."""
-        return self.structure.n_parameters
+    def n_coordinates(self) -> int:
+        """Number of coordinates, which is that of parameters."""
+        return len(self.labels)
 
-    def _by_size(self) -> Iterator[list[CovarianceBlock]]:
-        for size in sorted({block.size for block in self.blocks}):
-            yield [block for block in self.blocks if block.size == size]
+    @cached_property
+    def _packed(self) -> tuple[np.ndarray, ...]:
+        """First coordinates, sizes, parameters and scales of the blocks, as compiled code takes them."""
+        sizes = np.array([len(block.scales) for block in self.blocks], dtype=np.int64)
+        counts = [block.n_coordinates for block in self.blocks]
+        firsts = len(self.numbers) + np.concatenate([[0], np.cumsum(counts)[:-1]])
+        numbers = np.zeros((len(sizes), sizes.max(), sizes.max()), dtype=np.int64)
+        scales = np.ones((len(sizes), sizes.max()))
+        for place, (size, block) in enumerate(zip(sizes, self.blocks, strict=True)):
+            numbers[place, :size, :size] = block.numbers
+            scales[place, :size] = block.scales
+        return firsts.astype(np.int64), sizes, numbers, scales
 
-    def near(self, values: Mapping[str, float]) -> FloatArray:
-        """Return coordinates near values of the parameters.
+    def parameters(self, coordinates: FloatArray) -> FloatArray:
+        """Return the parameters, shape (n_parameters,), of coordinates of the same shape."""
+        found = np.empty(len(self.labels))
+        found[self.numbers] = self.centres + self.units * coordinates[: len(self.numbers)]
+        kernels.place_covariances(coordinates, *self._packed, found)
+        return found
+
+    def coordinates(self, parameters: FloatArray) -> FloatArray:
+        """Return coordinates of linear parameters and standard deviations; correlations are taken to be zero.
+
+        Where a variance is not above zero, its standard deviation is that of :data:`_CLUSTER_START`.
+        """
+        found = np.zeros(len(self.labels))
+        found[: len(self.numbers)] = (parameters[self.numbers] - self.centres) / self.units
+        for first, block in zip(self._packed[0], self.blocks, strict=True):
+            variances = parameters[np.diag(block.numbers)] / block.scales**2
+            usable = np.where(variances > 0.0, variances, _CLUSTER_START**2)
+            found[first : first + len(usable)] = np.sqrt(usable)
+        return found
+
+    def pull(self, coordinates: FloatArray, by_parameters: FloatArray) -> FloatArray:
+        """Turn derivatives by parameters into derivatives by coordinates, shape (n_coordinates,)."""
+        found = np.empty(len(self.labels))
+        found[: len(self.numbers)] = self.units * by_parameters[self.numbers]
+        kernels.pull_covariances(coordinates, *self._packed, by_parameters, found)
+        return found
+
+    def log_prior(self, coordinates: FloatArray) -> tuple[float, FloatArray]:
+        """Evaluate the prior density of coordinates.
 
         Parameters
         ----------
-        values : mapping of str to float
+        coordinates : ndarray, shape (n_coordinates,)
 
         Returns
         -------
-        ndarray, shape (size,)
+        value : float
+            Its logarithm, up to a constant.
+        gradient : ndarray, shape (n_coordinates,)
         """
-        first = [(values[label] - mean) / sd for label, (mean, sd) in self.normal.items()]
-        rest = [block.coordinates(values) for blocks in self._by_size() for block in blocks]
-        return np.concatenate([first, *rest])
+        gradient = np.zeros(len(self.labels))
+        linear = coordinates[: len(self.numbers)]
+        gradient[: len(linear)] = -linear
+        firsts, sizes, _, _ = self._packed
+        value = kernels.covariance_priors(coordinates, firsts, sizes, self.eta, gradient)
+        return float(value - 0.5 * linear @ linear), gradient
 
-    def parameters(self, coordinates: Variable) -> tuple[Variable, Variable]:
-        """Return parameters in the structure's order, and the log density of their priors in these coordinates.
 
-        Parameters
-        ----------
-        coordinates : TensorVariable, shape (size,)
+def panel_coordinates(
+    model: CrossLagged,
+    structure: PanelStructure,
+    priors: PanelPriors,
+    scales: ManifestScales,
+    *,
+    cluster_means: bool,
+) -> PanelCoordinates:
+    """Give the parameters of a model coordinates.
 
-        Returns
-        -------
-        parameters : TensorVariable, shape (n_parameters,)
-        log_prior : TensorVariable
-        """
-        priors = np.array(list(self.normal.values())).reshape(-1, 2)
-        first = coordinates[: len(priors)]
-        labels, parts = list(self.normal), [priors[:, 0] + priors[:, 1] * first]
-        density, at = -0.5 * pt.sum(first**2), len(priors)
-        for blocks in self._by_size():
-            width = len(blocks[0].flat)
-            own = coordinates[at : at + width * len(blocks)].reshape((len(blocks), width))
-            triangles, log_density = covariance_of(blocks, own, self.eta)
-            labels += [label for block in blocks for label in block.flat]
-            parts.append(triangles.reshape((-1,)))
-            density, at = density + log_density, at + width * len(blocks)
-        order = [labels.index(label) for label in self.structure.labels]
-        return pt.concatenate(parts)[np.array(order)], density
+    Parameters
+    ----------
+    model : CrossLagged
+    structure : PanelStructure
+        Of the model.
+    priors : PanelPriors
+    scales : ManifestScales
+    cluster_means : bool
+        Whether expected values differ between clusters of clients.
+
+    Returns
+    -------
+    PanelCoordinates
+
+    Raises
+    ------
+    ValueError
+        If Ψ has covariances that are zero beside such that are not, as where one rating of a wave depends on its
+        outcome and another one does not.
+    """
+    labels = list(structure.labels)
+    names, n = model.names, len(model.variables)
+    linear: dict[int, tuple[float, float]] = {}
+    for row, _, number in zip(*structure.places["mean"], strict=True):
+        linear[number] = scales.centres[row % n], priors.mean_sd * scales.total[row % n]
+    for row, column, number in zip(*structure.places["path"], strict=True):
+        linear[number] = 0.0, priors.path_sd * scales.within[row % n] / scales.within[column % n]
+    blocks = [*_latent_blocks(model, structure, priors, scales), *_error_blocks(structure, priors, scales)]
+    if cluster_means:
+        blocks.append(CovarianceBlock(_numbered(n, len(labels)), priors.cluster_sd * scales.total))
+        labels += _cluster_labels(names)
+    centres, units = np.array(list(linear.values())).T
+    return PanelCoordinates(
+        tuple(labels), np.array(list(linear), dtype=np.intp), centres, units, tuple(blocks), priors.lkj_eta
+    )
+
+
+def _numbered(size: int, first: int) -> IndexArray:
+    """Number the entries of a symmetric matrix by its lower triangle, row by row."""
+    found = np.zeros((size, size), dtype=np.intp)
+    rows, columns = np.tril_indices(size)
+    found[rows, columns] = found[columns, rows] = first + np.arange(len(rows))
+    return found
+
+
+def _cluster_labels(names: tuple[str, ...]) -> list[str]:
+    """Name the entries of the covariance matrix of clusters' deviations, in the order of :func:`_numbered`."""
+    rows, columns = np.tril_indices(len(names))
+    return [
+        f"var(cluster {names[i]})" if i == j else f"cov(cluster {names[j]}, cluster {names[i]})"
+        for i, j in zip(rows, columns, strict=True)
+    ]
+
+
+def _latent_blocks(
+    model: CrossLagged, structure: PanelStructure, priors: PanelPriors, scales: ManifestScales
+) -> Iterator[CovarianceBlock]:
+    """Yield the parts of Ψ between which there is no covariance, those that are the same in several waves once."""
+    n = len(model.variables)
+    tau = np.tile(scales.total, model.n_waves + 2).reshape(-1, n)
+    tau *= np.repeat(
+        [priors.within_sd, priors.between_sd, priors.trend_sd / (model.n_waves - 1)], [model.n_waves, 1, 1]
+    )[:, None]
+    numbers = {}
+    for row, column, number in zip(*structure.places["covariance"], strict=True):
+        numbers[row, column] = numbers[column, row] = number
+    seen: set[int] = set()
+    for places in _connected(numbers):
+        if any((i, j) not in numbers for i in places for j in places):
+            raise ValueError(
+                "a wave's ratings depend on its outcome for all raters or for none of them in the Bayesian model: give "
+                "all raters the same order"
+            )
+        block = np.array([[numbers[i, j] for j in places] for i in places], dtype=np.intp)
+        if block[0, 0] not in seen:
+            seen.add(block[0, 0])
+            yield CovarianceBlock(block, tau.ravel()[list(places)])
+
+
+def _connected(pairs: dict[tuple[int, int], int]) -> list[tuple[int, ...]]:
+    """Put latent variables together that are connected by pairs, directly or through others."""
+    found: list[set[int]] = []
+    for pair in pairs:
+        touched = [group for group in found if not group.isdisjoint(pair)]
+        found = [group for group in found if group.isdisjoint(pair)]
+        found.append(set(pair).union(*touched))
+    return sorted(tuple(sorted(group)) for group in found)
+
+
+def _error_blocks(
+    structure: PanelStructure, priors: PanelPriors, scales: ManifestScales
+) -> Iterator[CovarianceBlock]:
+    """Yield the variances of measurement error that are estimated."""
+    n = len(scales.total)
+    variables = {number: row % n for row, _, number in zip(*structure.places["error"], strict=True)}
+    for number, variable in variables.items():
+        tau = priors.within_sd * scales.total[[variable]]
+        yield CovarianceBlock(np.array([[number]], dtype=np.intp), tau)

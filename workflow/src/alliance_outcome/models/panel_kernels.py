@@ -25,9 +25,6 @@ _inlined = numba.njit(nogil=True, error_model="numpy")
 
 LOG_TWO_PI = np.log(2.0 * np.pi)
 
-#: Parts of a covariance structure, as entries are coded.
-MEAN, PATH, COVARIANCE, ERROR = 0, 1, 2, 3
-
 
 @_inlined
 def _factorise(matrix, size):  # noqa: ANN001, ANN202
@@ -116,6 +113,15 @@ def _deviations(means, rows, shifts, groups, row_starts, missing, missing_starts
                     found[row, c] -= shifts[row] * means[groups[row], c]
             for at in range(missing_starts[pattern], missing_starts[pattern + 1]):
                 found[row, missing[at]] = 0.0
+    return found
+
+
+@_inlined
+def _n_values(p, missing_starts, counts):  # noqa: ANN001, ANN202
+    """Count what was observed."""
+    found = 0.0
+    for pattern in range(len(counts)):
+        found += counts[pattern] * (p - missing_starts[pattern + 1] + missing_starts[pattern])
     return found
 
 
@@ -215,9 +221,7 @@ def evaluate_panel(  # noqa: ANN201
     taken, uncertain = complete(precision, completed, row_starts, missing, missing_starts, counts)
     squares = np.dot(completed.T, completed)
     scatter = squares + uncertain
-    n_values = n * p
-    for pattern in range(len(counts)):
-        n_values -= counts[pattern] * (missing_starts[pattern + 1] - missing_starts[pattern])
+    n_values = _n_values(p, missing_starts, counts)
     value = -0.5 * (n_values * LOG_TWO_PI + n * log_determinant + taken + (precision * squares).sum())
     for row in range(len(shifts)):
         if shifts[row] != 0.0:
@@ -276,13 +280,123 @@ def observed_precisions(precision, missing, missing_starts, first, last, found):
     return True
 
 
+@_inlined
+def _stacked(rows, row_starts, reach, missing, missing_starts):  # noqa: ANN001, ANN202
+    """Put what a cluster's deviations reach of a pattern below the pattern's rows; 0 where values are missing."""
+    p, v = reach.shape
+    n_patterns = len(row_starts) - 1
+    found = np.empty((len(rows) + v * n_patterns, p))
+    starts = np.empty(n_patterns + 1, dtype=np.int64)
+    starts[0] = 0
+    for pattern in range(n_patterns):
+        first, last = row_starts[pattern], row_starts[pattern + 1]
+        own = starts[pattern] + last - first
+        found[starts[pattern] : own] = rows[first:last]
+        starts[pattern + 1] = own + v
+        for a in range(v):
+            for c in range(p):
+                found[own + a, c] = reach[c, a]
+            for at in range(missing_starts[pattern], missing_starts[pattern + 1]):
+                found[own + a, missing[at]] = 0.0
+    return found, starts
+
+
+@_inlined
+def _product(first, second):  # noqa: ANN001, ANN202
+    """Multiply two short vectors, for which calling a library would take longer than the product."""
+    found = 0.0
+    for c in range(len(first)):
+        found += first[c] * second[c]
+    return found
+
+
+@_inlined
+def _cluster_information(stacked, weighted, starts, shifts, groups, information, score):  # noqa: ANN001, ANN202
+    """Sum over clusters what the likelihood says about their deviations, H = ΣC'PC and b = ΣC'Pd; return Σd'Pd."""
+    v, row, quadratic = score.shape[1], 0, 0.0
+    own = np.empty((v, v))
+    for pattern in range(len(starts) - 1):
+        last = starts[pattern + 1] - v
+        for a in range(v):
+            for b in range(a + 1):
+                own[a, b] = own[b, a] = _product(weighted[last + a], stacked[last + b])
+        for at in range(starts[pattern], last):
+            quadratic += _product(weighted[at], stacked[at])
+            if shifts[row] != 0.0:
+                for a in range(v):
+                    score[groups[row], a] += shifts[row] * _product(weighted[last + a], stacked[at])
+                    for b in range(v):
+                        information[groups[row], a, b] += shifts[row] ** 2 * own[a, b]
+            row += 1
+    return quadratic
+
+
+@_inlined
+def _cluster_moments(factor, information, score, centres, spreads, by_cluster):  # noqa: ANN001, ANN202
+    """Write mean and covariance matrix of each cluster's deviations given the data, and derivatives by their Σ.
+
+    Everything is made of A = I + L'HL, so that L may be singular. Returns Σ b'm − log|A| over clusters.
+    """
+    n_clusters, v = score.shape
+    total = 0.0
+    for g in range(n_clusters):
+        precision = np.eye(v) + np.dot(factor.T, np.dot(information[g], factor))
+        log_determinant = _factorise(precision, v)
+        inverse = np.empty((v, v))
+        _invert(precision, v, inverse)
+        spreads[g] = np.dot(factor, np.dot(inverse, factor.T))
+        centres[g] = np.dot(spreads[g], score[g])
+        total += np.dot(score[g], centres[g]) - log_determinant
+        left = score[g] - np.dot(information[g], centres[g])
+        explained = np.dot(information[g], np.dot(spreads[g], information[g]))
+        for a in range(v):
+            for b in range(v):
+                by_cluster[a, b] += 0.5 * (left[a] * left[b] - information[g, a, b] + explained[a, b])
+    return total
+
+
+@_inlined
+def _less_cluster(row, reached, shift, centre):  # noqa: ANN001, ANN202
+    """Subtract a cluster's expected deviations from a row, so many times as it counts."""
+    for a in range(len(centre)):
+        for c in range(len(row)):
+            row[c] -= shift * centre[a] * reached[a, c]
+
+
+@_inlined
+def _less_clusters(stacked, starts, shifts, groups, centres, spreads, scaled):  # noqa: ANN001, ANN202
+    """Subtract clusters' expected deviations from rows, and write what their uncertainty adds to sums of squares.
+
+    Returns the sum of completed rows, so many times as they count.
+    """
+    v, row = centres.shape[1], 0
+    total, spread = np.zeros(stacked.shape[1]), np.empty((v, v))
+    scaled[:] = stacked
+    for pattern in range(len(starts) - 1):
+        last = starts[pattern + 1] - v
+        reached = stacked[last : last + v]
+        spread[:] = 0.0
+        for at in range(starts[pattern], last):
+            if shifts[row] != 0.0:
+                _less_cluster(stacked[at], reached, shifts[row], centres[groups[row]])
+                spread += shifts[row] ** 2 * spreads[groups[row]]
+                total += shifts[row] * stacked[at]
+                scaled[at] = stacked[at]
+            row += 1
+        scaled[last : last + v] = 0.0
+        for a in range(v):
+            # Subtracting so many times minus a row adds it.
+            _less_cluster(scaled[last + a], reached, -1.0, spread[a])
+    return total
+
+
 @_kernel
-def evaluate_structure(  # noqa: ANN201
-    parameters,  # noqa: ANN001
-    deviations,  # noqa: ANN001
-    loadings,  # noqa: ANN001
-    fixed,  # noqa: ANN001
-    entries,  # noqa: ANN001
+def evaluate_clustered_panel(  # noqa: ANN201
+    mean,  # noqa: ANN001
+    covariance,  # noqa: ANN001
+    factor,  # noqa: ANN001
+    reach,  # noqa: ANN001
+    n_clusters,  # noqa: ANN001
     rows,  # noqa: ANN001
     shifts,  # noqa: ANN001
     groups,  # noqa: ANN001
@@ -291,66 +405,60 @@ def evaluate_structure(  # noqa: ANN201
     missing_starts,  # noqa: ANN001
     counts,  # noqa: ANN001
 ):
-    """Evaluate the log-likelihood of a covariance structure and its derivatives.
+    """Evaluate the log-likelihood of clients whose clusters deviate from the expected values.
 
-    The moments are those of :mod:`alliance_outcome.models.panel_structure`, in compiled code so that a sampler that
-    runs several chains in threads is not held up by the interpreter.
+    Clients of cluster j have expected values μ + C u_j, u_j ~ N(0, LL'), and deviations u_j are integrated out. Given
+    the data, u_j is Gaussian with mean m_j and covariance matrix V_j, and by Fisher's identity derivatives are those at
+    known u_j, expected over it.
 
     Parameters
     ----------
-    parameters : ndarray, shape (n_parameters,)
-    deviations : ndarray, shape (n_groups, p)
-        What is added to the expected values of each group of clients.
-    loadings : ndarray, shape (p, q)
-    fixed : ndarray, shape (4, q, q)
-        ν, A, Ψ and Θ where they are fixed, vectors on the diagonal.
-    entries : ndarray of int, shape (n_entries, 4)
-        Part, row, column and parameter of what is not.
+    mean : ndarray, shape (p,)
+        μ.
+    covariance : ndarray, shape (p, p)
+        Σ of clients within a cluster.
+    factor : ndarray, shape (v, v)
+        L, which may be singular.
+    reach : ndarray, shape (p, v)
+        C.
+    n_clusters : int
     rows, shifts, groups, row_starts, missing, missing_starts, counts
-        See :class:`~alliance_outcome.models.panel_data.PanelData`.
+        See :class:`~alliance_outcome.models.panel_data.PanelData`, the groups being clusters.
 
     Returns
     -------
     value : float
-        Minus infinity where the covariance matrix is not positive definite.
-    by_parameters : ndarray, shape (n_parameters,)
-    by_deviations : ndarray, shape (n_groups, p)
+        Log-likelihood; NaN, and nothing else of use, if Σ is not positive definite.
+    by_mean : ndarray, shape (p,)
+    by_covariance : ndarray, shape (p, p)
+        By entries that are free of each other; symmetric.
+    by_cluster : ndarray, shape (v, v)
+        The same by entries of LL'.
+    centres : ndarray, shape (n_clusters, v)
+        m_j.
+    spreads : ndarray, shape (n_clusters, v, v)
+        V_j.
     """
-    p, q = loadings.shape
-    parts = fixed.copy()
-    for k in range(len(entries)):
-        part, row, column, number = entries[k]
-        parts[part, row, column] = parameters[number]
-        if part == COVARIANCE:
-            parts[part, column, row] = parameters[number]
-    total_effects = np.linalg.inv(np.eye(q) - parts[PATH])
-    reach = np.dot(loadings, total_effects)
-    carried = np.dot(np.dot(reach, parts[COVARIANCE]), total_effects.T)
-    covariance = np.dot(carried, loadings.T)
-    covariance = 0.5 * (covariance + covariance.T)
-    means = deviations.copy()
-    for a in range(p):
-        covariance[a, a] += parts[ERROR, a, a]
-        for group in range(len(means)):
-            means[group, a] += parts[MEAN, a, a]
-    value, by_means, by_covariance, _, _, _ = evaluate_panel(
-        means, covariance, rows, shifts, groups, row_starts, missing, missing_starts, counts
-    )
-    found = np.zeros(len(parameters))
-    if np.isnan(value):
-        return -np.inf, found, np.zeros(deviations.shape)
-    pulled = np.dot(by_covariance, reach)
-    by_path = 2.0 * np.dot(pulled.T, carried)
-    by_latent = np.dot(reach.T, pulled)
-    by_mean = by_means.sum(axis=0)
-    for k in range(len(entries)):
-        part, row, column, number = entries[k]
-        if part == MEAN:
-            found[number] += by_mean[row]
-        elif part == PATH:
-            found[number] += by_path[row, column]
-        elif part == COVARIANCE:
-            found[number] += by_latent[row, column] * (1.0 if row == column else 2.0)
-        else:
-            found[number] += by_covariance[row, row]
-    return value, found, by_means
+    p, v, n = reach.shape[0], reach.shape[1], counts.sum()
+    precision, by_cluster = np.zeros((p, p)), np.zeros((v, v))
+    centres, spreads = np.zeros((n_clusters, v)), np.zeros((n_clusters, v, v))
+    triangle = covariance.copy()
+    log_determinant = _factorise(triangle, p)
+    if np.isnan(log_determinant):
+        return np.nan, mean, precision, by_cluster, centres, spreads
+    _invert(triangle, p, precision)
+    means, nowhere = mean.copy().reshape((1, p)), np.zeros_like(groups)
+    deviations = _deviations(means, rows, shifts, nowhere, row_starts, missing, missing_starts)
+    stacked, starts = _stacked(deviations, row_starts, reach, missing, missing_starts)
+    taken, uncertain = complete(precision, stacked, starts, missing, missing_starts, counts)
+    weighted = np.dot(stacked, precision)
+    information, score = np.zeros((n_clusters, v, v)), np.zeros((n_clusters, v))
+    quadratic = _cluster_information(stacked, weighted, starts, shifts, groups, information, score)
+    quadratic -= _cluster_moments(factor, information, score, centres, spreads, by_cluster)
+    scaled = np.empty_like(stacked)
+    total = _less_clusters(stacked, starts, shifts, groups, centres, spreads, scaled)
+    scatter = np.dot(stacked.T, scaled) + uncertain
+    n_values = _n_values(p, missing_starts, counts)
+    value = -0.5 * (n_values * LOG_TWO_PI + n * log_determinant + taken + quadratic)
+    by_covariance = 0.5 * (np.dot(np.dot(precision, scatter), precision) - n * precision)
+    return value, np.dot(precision, total), by_covariance, by_cluster, centres, spreads

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from alliance_outcome.analyses.engine_benchmark.verdicts import ALLOWANCE
-from alliance_outcome.analyses.panel_benchmark.measuring import FIT, NUTS, SAMPLING, WHOLE
+from alliance_outcome.analyses.panel_benchmark.measuring import FIT, SAMPLING, WHOLE
 from alliance_outcome.analyses.panel_benchmark.verdicts import agreement, verdict_table
 from alliance_outcome.report.engine_speed import quantity, text_table, times
 
 _MEASURES = {WHOLE: "fit and standard errors", FIT: "fit", SAMPLING: "NUTS, smallest ESS of all quantities"}
 _HEADINGS = ("what", "clients / sessions", "takes", "lavaan takes", "ratio", "limit", "passes")
 _INTRODUCTION = f"""The cross-lagged panel model with random intercepts of severity and two raters' alliance, residual
-covariances of each session, by full-information maximum likelihood; 20 % of values are missing completely at random, so
-that of many clients nearly each has a pattern of missing values of their own. Medians over interleaved runs, one core;
-NUTS runs two chains at a time, compiling apart. A ratio to lavaan, and effective draws a second, pass at
-{ALLOWANCE:g} of their limit, seconds at their limit."""
+covariances of each session, by full-information maximum likelihood; 20 % of values are missing completely at random,
+so that of many clients nearly each has a pattern of missing values of their own. Medians over interleaved runs, one
+core; NUTS runs two chains at a time, warm-up and the search of the mode included. A ratio to lavaan, and effective
+draws a second, pass at {ALLOWANCE:g} of their limit, seconds at their limit."""
 
 
 def panel_speed_page(
@@ -40,14 +40,12 @@ def panel_speed_page(
         Markdown.
     """
     verdicts = verdict_table(measurements)
-    preparing = measurements.loc[measurements["contestant"] == NUTS, "preparing_seconds"].median()
     parts = [
         "# Speed of the panel models",
         _INTRODUCTION,
         text_table(_HEADINGS, [_cells(row) for _, row in verdicts.iterrows()]),
         _summary(verdicts),
         _agreement(agreement(measurements)),
-        f"Setting NUTS up and compiling took {quantity(preparing, 's')}." if pd.notna(preparing) else "",
         "Machine: " + "; ".join(f"{name} {value}" for name, value in conditions.items()) + ".",
         "Left out:\n\n" + "\n".join(f"- {reason}" for reason in left_out) if left_out else "",
         "Every run is in `panel_measurements.csv`.",

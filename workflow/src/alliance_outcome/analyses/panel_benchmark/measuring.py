@@ -14,10 +14,9 @@ import pandas as pd
 
 from alliance_outcome.analyses.engine_benchmark.machine import describe_machine, load_average
 from alliance_outcome.analyses.engine_benchmark.r_process import NotAvailable, RProcess
-from alliance_outcome.models.bayesian import compiled_for_nutpie, sample_with_nutpie
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.panel import CrossLaggedModel
-from alliance_outcome.models.panel_posterior import PanelPosterior, PanelPriors, build_model, coordinates_of
+from alliance_outcome.models.panel_posterior import BayesianCrossLaggedModel
 from alliance_outcome.models.panel_result import PanelResult
 
 ENGINE, LAVAAN, NUTS = "engine", "lavaan", "NUTS"
@@ -26,7 +25,7 @@ WHOLE, FIT, SAMPLING = "fit_and_errors", "fit", "sampling"
 
 MEASUREMENT_COLUMNS = (
     *("measure", "contestant", "clients", "waves", "run", "seconds"),
-    *("log_likelihood", "smallest_ess", "preparing_seconds"),
+    *("log_likelihood", "smallest_ess"),
 )
 
 COLUMNS = ("severity", "alliance_client", "alliance_therapist")
@@ -57,7 +56,7 @@ class Plan:
     runs: int = 5
     chains: int = 4
     warm_up: int = 300
-    kept: int = 500
+    kept: int = 1000
     cores: int = 2
 
 
@@ -100,11 +99,16 @@ def model_of(values: FloatArray) -> CrossLaggedModel:
     -------
     CrossLaggedModel
     """
+    return CrossLaggedModel(_long(values), "severity", RATERS, values.shape[1])
+
+
+def _long(values: FloatArray) -> pd.DataFrame:
+    """Return the table of sessions."""
     clients, waves, _ = values.shape
     table = pd.DataFrame(values.reshape(-1, 3), columns=list(COLUMNS))
     table["client"] = np.repeat(np.arange(clients), waves)
     table["session"] = np.tile(np.arange(1, waves + 1), clients)
-    return CrossLaggedModel(table, "severity", RATERS, waves)
+    return table
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ def measure(plan: Plan, seed: int, script: Path, say: Callable[[str], None]) -> 
         left_out.append(f"{LAVAAN}: {reason}")
         rows += _side_by_side(plan, model, None, say)
     rows += _many(plan, seed, say)
-    rows += _sampled(plan, model, seed, say)
+    rows += _sampled(plan, values, seed, say)
     conditions |= {"load after": load_average()}
     return Measured(pd.DataFrame(rows, columns=list(MEASUREMENT_COLUMNS)), conditions, left_out)
 
@@ -234,28 +238,17 @@ def _many(plan: Plan, seed: int, say: Callable[[str], None]) -> list[dict]:
     return rows
 
 
-def _sampled(plan: Plan, model: CrossLaggedModel, seed: int, say: Callable[[str], None]) -> list[dict]:
-    """Time NUTS on the same model and data; compiling apart."""
-    result = model.fit()
-    say("compiling for NUTS")
-    start = time.perf_counter()
-    built, name = build_model(result, coordinates_of(result, PanelPriors()), None)
-    compiled = compiled_for_nutpie(built)
-    preparing = time.perf_counter() - start
+def _sampled(plan: Plan, values: FloatArray, seed: int, say: Callable[[str], None]) -> list[dict]:
+    """Time NUTS on the same model and data, the search of the mode included; nothing is compiled for a model."""
+    model = BayesianCrossLaggedModel(_long(values), "severity", RATERS, plan.waves)
+    settings = {"chains": plan.chains, "tune": plan.warm_up, "cores": plan.cores}
+    model.sample(draws=10, seed=seed, **settings)
     rows = []
     for run in range(1, plan.runs + 1):
         say(f"NUTS, run {run}")
         start = time.perf_counter()
-        tree = sample_with_nutpie(
-            compiled,
-            chains=plan.chains,
-            draws=plan.kept,
-            tune=plan.warm_up,
-            seed=seed + run,
-            cores=plan.cores,
-        )
+        posterior = model.sample(draws=plan.kept, seed=seed + run, **settings)
         seconds = time.perf_counter() - start
-        posterior = PanelPosterior(result, tree.posterior.dataset[name].to_numpy(), None, tree)
         rows.append(
             {
                 "measure": SAMPLING,
@@ -264,7 +257,6 @@ def _sampled(plan: Plan, model: CrossLaggedModel, seed: int, say: Callable[[str]
                 "waves": plan.waves,
                 "run": run,
                 "seconds": seconds,
-                "preparing_seconds": preparing,
                 "smallest_ess": float(posterior.summary()["ess_bulk"].min()),
             }
         )
