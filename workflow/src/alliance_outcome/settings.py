@@ -34,7 +34,7 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 #: Study names are also folders and wildcards.
 STUDY_NAME_PATTERN = r"[a-z][a-z0-9_-]*"
 #: Folders of ``results/`` that targets of the whole run write to: a study of that name would share one with them.
-RESERVED_STUDY_NAMES = ("benchmark", "calibration", "coverage", "logs", "notebooks")
+RESERVED_STUDY_NAMES = ("benchmark", "calibration", "coverage", "logs", "notebooks", "panel_coverage")
 
 OccasionKind = Literal["intake", "session", "between", "end", "follow_up"]
 AttendanceValue = Literal["attended", "cancelled", "no_show"]
