@@ -123,6 +123,7 @@ def test_estimates_keep_the_contract(finished):
     contrast = tables["contrast"]
     assert set(contrast["engine"]) == {"fiml", "multilevel", "nutpie"}
     levels = contrast[contrast["term"] == "difference"].groupby("engine")["level"].agg(set)
+    assert levels.pop("fiml") == {"within_client"}
     assert all({"within_client", "between_client", "between_therapist"} <= found for found in levels)
 
 
