@@ -242,6 +242,8 @@ def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
     )
     latent = [row for model in LATENT for row in _latent_rows(model, outcome_rater, therapists)]
     write_estimates(estimates_frame(latent), root / "estimates" / "measurement_error.csv")
+    reliability = list(reliability_rows(outcome_rater, therapists))
+    write_estimates(estimates_frame(reliability), root / "estimates" / "reliability.csv")
     explained = [row for model in EXPLAINED for row in _explained_rows(model, outcome_rater, therapists)]
     write_estimates(estimates_frame(explained), root / "estimates" / "explained.csv")
 
@@ -406,6 +408,28 @@ def _explained_rows(model: str, outcome_rater: str, therapists: int) -> Iterable
             | {"row_id": f"{model}.unique.{level}.{term}"}
             | ({} if established else reason)
         )
+
+
+def reliability_rows(outcome_rater: str = "client", therapists: int = 24) -> Iterable[dict]:
+    """Write the reliability of both raters' alliance: the therapist's is lower within clients."""
+    levels = {"within_client": "within_client", "between_client": "between_client_pooled", "session": None}
+    for rater, within in (("client", 0.8), ("therapist", 0.7)):
+        base = _base("reliability", "two_level_one_factor", None, outcome_rater, therapists)
+        base |= {"rater": rater, "engine": "fiml", "role": "secondary", "means": "latent", "lag": None}
+        values = {"within_client": within, "between_client": 0.92, "session": 0.89}
+        for name, value in values.items():
+            own = {"level": levels[name], "estimate": value}
+            named = {"row_id": f"reliability.{rater}.omega_{name}", "term": f"omega_{name}"}
+            bounds = {"std_error": 0.01, "ci_low": value - 0.02, "ci_high": value + 0.02, "ci_level": 0.95}
+            yield base | own | named | bounds | {"ci_kind": "monte_carlo", "n_draws": 1000}
+            yield base | own | {"row_id": f"reliability.{rater}.alpha_{name}", "term": f"alpha_{name}"}
+        for term, value in (
+            ("alpha_pooled", 0.9),
+            *((f"mean_reliability_{n}", 1 - 0.4 / n) for n in (1, 3, 5, 10)),
+        ):
+            yield base | {"row_id": f"reliability.{rater}.{term}", "term": term, "estimate": value}
+        fit = {"estimate": 0.03, "statistic": 121.4, "df": 108.0, "p_value": 0.18}
+        yield base | fit | {"row_id": f"reliability.{rater}.rmsea", "term": "rmsea"}
 
 
 def _panel_base(model: str, outcome_rater: str, therapists: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 RESULTS = "results/tiny"
 ESTIMATES = (
-    *("multilevel", "early", "bayesian", "measurement_error", "dynamics"),
+    *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
     *("contrast", "agreement", "explained"),
 )
 MODEL_RULES = {
@@ -82,6 +82,7 @@ def test_expected_and_unexpected_files(finished):
         "predictive",
         "measurement_error",
         "dynamics",
+        "reliability",
         "bias",
         "truth",
     )
@@ -209,6 +210,7 @@ CONTRACTED = {
     "summarise_bayesian": ["estimates/bayesian.csv"],
     "fit_measurement_error": ["estimates/measurement_error.csv"],
     "fit_dynamics": ["estimates/dynamics.csv"],
+    "estimate_reliability": ["estimates/reliability.csv"],
     "contrast": ["estimates/contrast.csv", "tables/answer.json"],
     "bootstrap_multilevel": ["estimates/explained.csv"],
     "diagnose_multilevel": ["tables/diagnostics_multilevel.csv"],

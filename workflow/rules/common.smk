@@ -13,7 +13,7 @@ STUDIES = settings.study_names(RUN.studies)
 #: Every contracted file of a study, below results/<study>/; deleting one rebuilds it and what is downstream.
 DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "joint_rows", "early_rows"]
 ESTIMATE_FILES = [
-    *("multilevel", "early", "bayesian", "measurement_error", "dynamics"),
+    *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
     *("contrast", "agreement", "explained"),
 ]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories"]
@@ -178,7 +178,7 @@ PANEL_CODE = [
 ]
 #: Figures of every report, and the code behind them.
 FIGURES = [
-    *("contrast", "trajectories", "missingness", "agreement", "timing"),
+    *("contrast", "trajectories", "missingness", "agreement", "reliability", "timing"),
     *("coefficients", "explained", "residuals", "predictive", "measurement_error", "dynamics", "bias"),
 ]
 REPORT_CODE = [

@@ -18,3 +18,23 @@ rule describe:
         code=code_digest(["analyses/description.py", "analyses/agreement.py", "models", "design/levels.py"]),
     script:
         "../scripts/describe.py"
+
+
+rule estimate_reliability:
+    input:
+        check="results/{study}/data/check.json",
+        sessions="results/{study}/data/sessions.parquet",
+        items="results/{study}/data/items.parquet",
+        measures="results/{study}/tables/measures.csv",
+        context="results/{study}/tables/design.json",
+    output:
+        "results/{study}/estimates/reliability.csv",
+    log:
+        "results/{study}/logs/estimate_reliability.log",
+    benchmark:
+        "results/{study}/benchmarks/estimate_reliability.tsv"
+    params:
+        seed=seed_for("reliability"),
+        code=code_digest(["analyses/reliability.py", "analyses/description.py", "models"]),
+    script:
+        "../scripts/estimate_reliability.py"

@@ -128,6 +128,16 @@ CAPTIONS = {
         "data are harmless, bars that miss it are not. The check after the data uses the data twice and is "
         "therefore lenient.",
     ),
+    "reliability": Caption(
+        "How reliably each rater's alliance is measured",
+        "Each marker is ω, the share of variance in a score that its items have in common; the line is its 95 % "
+        "interval. Within clients it is about how a session differs from the client's usual: that is what the "
+        "session-to-session contrast rests on.",
+        "Two-level models of one factor within and one between clients, by maximum likelihood on all sessions; items "
+        "missing at random.",
+        "ω counts what the items share as true, also a mood of the day or a habit of answering. One factor may be "
+        "too few where the parts of the alliance (goals, tasks, bond) differ: see the fit in the table.",
+    ),
     "dynamics": Caption(
         "The contrast of the raters from one session to the next, by model",
         "A black diamond is the difference D: the path from the client's alliance to the next severity minus that from "

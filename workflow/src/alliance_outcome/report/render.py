@@ -29,6 +29,7 @@ from alliance_outcome.report.sections import (
     measurement_error,
     methods,
     models,
+    reliability,
     software,
     truth,
 )
@@ -40,6 +41,7 @@ SECTION_BUILDERS = (
     data_flow.build,
     description.build,
     agreement.build,
+    reliability.build,
     dynamics.build,
     bias.build,
     models.build,

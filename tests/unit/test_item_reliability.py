@@ -1,0 +1,158 @@
+"""Reliability within and between clients: planted values are found, refusals are said, rows are what they claim."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import study_example
+
+from alliance_outcome.analyses.reliability import SESSIONS, reliability_estimates
+from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.item_covariances import ItemRows, degrees_of_freedom, fit_items
+from alliance_outcome.models.item_reliability import goodness_of_fit, intervals, omegas
+
+WITHIN, BETWEEN = np.array([0.5, 0.6, 0.7, 0.8]), np.array([0.9, 0.8, 0.7, 0.6])
+UNIQUE_WITHIN, UNIQUE_BETWEEN = 0.6, 0.3
+
+
+def simulate(seed, clients=150, sessions=8, missing=0.0, unique_between=UNIQUE_BETWEEN):
+    """Simulate items of one factor at each level."""
+    rng = np.random.default_rng(seed)
+    client = np.repeat(np.arange(clients), sessions)
+    stable = rng.normal(size=(clients, 1)) * BETWEEN + unique_between * rng.normal(size=(clients, 4))
+    values = stable[client] + rng.normal(size=(len(client), 1)) * WITHIN
+    values += UNIQUE_WITHIN * rng.normal(size=values.shape)
+    values[rng.uniform(size=values.shape) < missing] = np.nan
+    return pd.DataFrame(values, columns=[f"item{k}" for k in range(4)]), client
+
+
+def planted(sessions=8):
+    within = WITHIN.sum() ** 2 + 4 * UNIQUE_WITHIN**2
+    between = BETWEEN.sum() ** 2 + 4 * UNIQUE_BETWEEN**2
+    return {
+        "omega_within_client": WITHIN.sum() ** 2 / within,
+        "omega_between_client": BETWEEN.sum() ** 2 / (between + within / sessions),
+        "omega_session": (WITHIN.sum() ** 2 + BETWEEN.sum() ** 2) / (within + between),
+    }
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_planted_reliability_is_found(missing):
+    found = omegas(fit_items(ItemRows.of(*simulate(1, clients=800, missing=missing))))
+    for name, value in planted().items():
+        assert found[name] == pytest.approx(value, abs=0.015)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    truth, held = planted(), dict.fromkeys(planted(), 0)
+    n = 120
+    for seed in range(n):
+        found = intervals(fit_items(ItemRows.of(*simulate(seed, clients=80, sessions=6))), 400, seed)
+        own = planted(6)
+        for name in truth:
+            held[name] += found[name].low <= own[name] <= found[name].high
+    # 95 % of 120, less four Monte Carlo standard errors.
+    assert all(count >= 0.95 * n - 4 * np.sqrt(n * 0.95 * 0.05) for count in held.values())
+
+
+def test_items_without_anything_of_their_own_between_clients_are_no_trouble():
+    fit = fit_items(ItemRows.of(*simulate(3, unique_between=0.0)))
+    assert fit.converged
+    found = intervals(fit, 500, 1)
+    for each in found.values():
+        assert each.low < each.estimate < each.high
+        assert each.high < 1.0
+
+
+def test_one_factor_fits_data_of_one_factor_and_not_of_two():
+    table, client = simulate(5, clients=300)
+    rows = ItemRows.of(table, client)
+    assert degrees_of_freedom(4) == 4
+    assert goodness_of_fit(fit_items(rows), fit_items(rows, "saturated", "saturated"))["p_value"] > 0.01
+    rng = np.random.default_rng(6)
+    table.iloc[:, :2] += 0.6 * rng.normal(size=(len(table), 1))
+    rows = ItemRows.of(table, client)
+    assert goodness_of_fit(fit_items(rows), fit_items(rows, "saturated", "saturated"))["p_value"] < 1e-6
+
+
+def test_units_of_items_and_labels_of_clients_change_nothing():
+    table, client = simulate(7)
+    one = omegas(fit_items(ItemRows.of(table, client)))
+    other = omegas(fit_items(ItemRows.of(10.0 * table + 3.0, [f"c{(7 * each) % 1009}" for each in client])))
+    for name, value in one.items():
+        assert other[name] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda table, client: (table[["item0"]], client), "at least two items"),
+        (lambda table, client: (table.assign(item1=2.0), client), "do not vary"),
+        (lambda table, _: (table, np.arange(len(table))), "more than once"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused(change, reason):
+    with pytest.raises(UnfittableModel, match=reason):
+        ItemRows.of(*change(*simulate(1, clients=20)))
+
+
+# -- Rows --------------------------------------------------------------------------------------------------------------
+
+
+def study(raters=("client", "therapist"), clients=60):
+    """Return an item table, a session table and measures of two raters."""
+    items, sessions = [], []
+    for number, rater in enumerate(raters):
+        table, client = simulate(number, clients=clients)
+        keys = pd.DataFrame({"client": client, "session": np.tile(np.arange(1, 9), clients), "episode": 1})
+        long = pd.concat([keys, table], axis=1).melt(
+            ["client", "session", "episode"], var_name="item", value_name="keyed"
+        )
+        items.append(long.assign(rater=rater, instrument="form", occasion_kind="session"))
+        named = table.iloc[:, :3].set_axis(
+            [f"alliance_{rater}_{part}" for part in ("goal", "task", "bond")], axis=1
+        )
+        sessions.append(named)
+    held = keys.assign(occasion_kind="session", attendance="attended")
+    measures = pd.DataFrame(
+        {"construct": "alliance", "rater": raters, "instrument": "form", "subscales": "goal task bond"}
+    )
+    return pd.concat([held, *sessions], axis=1), pd.concat(items, ignore_index=True), measures
+
+
+def test_every_rater_has_every_coefficient():
+    table = reliability_estimates(*study(), study_example.context(), 3)
+    assert table["row_id"].is_unique
+    assert set(table["status"]) == {"ok"}
+    for _, own in table.groupby("rater"):
+        terms = set(own["term"])
+        assert {
+            f"{kind}_{level}"
+            for kind in ("omega", "alpha")
+            for level in ("within_client", "between_client", "session")
+        } <= terms
+        assert {f"mean_reliability_{n}" for n in SESSIONS} <= terms
+        assert {"alpha_pooled", "rmsea"} <= terms
+    drawn = table[table["term"].str.startswith("omega")]
+    assert (drawn["ci_low"] < drawn["estimate"]).all()
+    assert (drawn["estimate"] < drawn["ci_high"]).all()
+    assert set(table["sample"]) == {"sessions, from items"}
+
+
+def test_without_items_subscales_are_used():
+    sessions, items, measures = study()
+    table = reliability_estimates(sessions, items.iloc[:0], measures, study_example.context(), 3)
+    assert set(table["sample"]) == {"sessions, from subscales"}
+    assert set(table.loc[table["term"] != "rmsea", "status"]) == {"ok"}
+    assert table.loc[table["term"] == "rmsea", "reason"].str.contains("by necessity").all()
+
+
+def test_few_clients_and_single_scores_are_refused_with_their_reason():
+    few = reliability_estimates(*study(clients=20), study_example.context(), 3)
+    assert set(few["status"]) == {"refused"}
+    assert few["reason"].str.contains("fewer than 30 clients").all()
+    sessions, items, measures = study()
+    alone = reliability_estimates(
+        sessions, items.iloc[:0], measures.assign(subscales=None), study_example.context(), 3
+    )
+    assert set(alone["status"]) == {"refused"}
+    assert alone["reason"].str.contains("at least two items").all()

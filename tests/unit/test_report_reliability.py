@@ -1,0 +1,38 @@
+"""What the report says of reliability."""
+
+import pytest
+from report_example import write_example
+
+from alliance_outcome.report.inputs import Results
+from alliance_outcome.report.reliability_text import comparison, refusals
+from alliance_outcome.report.sections.reliability import coefficient_table, means_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    return Results(write_example(tmp_path)).estimates("reliability")
+
+
+def test_unequal_reliability_is_said(table):
+    text = comparison(table, ["client", "therapist"])
+    assert "ω is 0.80 for the client and 0.70 for the therapist" in text
+    assert "The therapist's ratings are less reliable" in text
+
+
+def test_equal_reliability_is_said(table):
+    table.loc[table["term"] == "omega_within_client", "estimate"] = [0.8, 0.78]
+    assert "about equally well" in comparison(table, ["client", "therapist"])
+    assert comparison(table[table["rater"] == "client"], ["client"]) == ""
+
+
+def test_a_refusal_has_its_reason_and_no_row(table):
+    table.loc[table["rater"] == "therapist", "status"] = "refused"
+    kept = table.drop_duplicates(["rater", "status"]).assign(reason="few clients", term="omega")
+    assert refusals(kept) == "Therapist: no reliability, because few clients."
+    assert [group.title for group in coefficient_table(table).groups] == ["Client"]
+
+
+def test_tables_hold_the_numbers(table):
+    rows = coefficient_table(table).groups[0].rows
+    assert rows[0] == ("Within clients", "0.80", "[0.78, 0.82]", "0.80", "121.4 (108)", ".180", "0.030")
+    assert means_table(table).groups[0].rows[0][1:] == ("0.60", "0.87", "0.92", "0.96")

@@ -1,0 +1,31 @@
+"""Estimate how reliably each rater's alliance is measured."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from alliance_outcome.errors import rule_log
+
+
+def main(snakemake, say) -> None:
+    """Write the reliability of every rater's alliance."""
+    from alliance_outcome.analyses.context import AnalysisContext
+    from alliance_outcome.analyses.estimates import write_estimates
+    from alliance_outcome.analyses.reliability import reliability_estimates
+    from alliance_outcome.data.check_report import require_sound
+
+    require_sound(Path(snakemake.input.check))
+    table = reliability_estimates(
+        pd.read_parquet(snakemake.input.sessions),
+        pd.read_parquet(snakemake.input.items),
+        pd.read_csv(snakemake.input.measures),
+        AnalysisContext.read(Path(snakemake.input.context)),
+        snakemake.params.seed,
+    )
+    write_estimates(table, Path(snakemake.output[0]))
+    say(f"{len(table)} rows")
+
+
+if __name__ == "__main__":
+    with rule_log(snakemake.log[0], snakemake.wildcards.study, snakemake.rule) as say:
+        main(snakemake, say)

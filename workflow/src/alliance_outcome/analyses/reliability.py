@@ -1,0 +1,189 @@
+"""How reliably is each rater's alliance measured, within a client from session to session and between clients?
+
+From items where there are items, from subscales where there are none. A difference between raters in what goes with
+outcome may be one in how well they are measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from alliance_outcome.analyses.context import AnalysisContext
+from alliance_outcome.analyses.description import held_sessions
+from alliance_outcome.analyses.estimates import estimates_frame, row_key
+from alliance_outcome.design.levels import BETWEEN_CLIENT_POOLED, WITHIN_CLIENT
+from alliance_outcome.models.contrast import CI_LEVEL
+from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
+from alliance_outcome.models.item_covariances import ItemFit, ItemRows, fit_items
+from alliance_outcome.models.item_reliability import (
+    Interval,
+    alphas,
+    goodness_of_fit,
+    intervals,
+    mean_reliability,
+    omegas,
+    pooled_alpha,
+)
+
+ANALYSIS = "reliability"
+TOTAL = "total"
+#: Numbers of sessions whose mean is judged.
+SESSIONS = (1, 3, 5, 10)
+N_DRAWS = 1_000
+#: With fewer clients nothing is said of differences between them.
+FEWEST_CLIENTS = 30
+
+_LEVELS = {"within_client": WITHIN_CLIENT, "between_client": BETWEEN_CLIENT_POOLED, "session": None}
+
+
+def reliability_estimates(
+    sessions: pd.DataFrame, items: pd.DataFrame, measures: pd.DataFrame, context: AnalysisContext, seed: int
+) -> pd.DataFrame:
+    """Estimate the reliability of every rater's alliance, as a whole and of each part.
+
+    Parameters
+    ----------
+    sessions, items : DataFrame
+        Session table and item table.
+    measures : DataFrame
+        ``measures.csv``.
+    context : AnalysisContext
+    seed : int
+        Of the Monte Carlo intervals.
+
+    Returns
+    -------
+    DataFrame
+        Estimates: ω and α within clients, between clients and of a session, reliability of means of sessions, and how
+        well one factor at each level fits. Refusals are rows.
+    """
+    alliance = measures[measures["construct"] == "alliance"].set_index("rater")
+    found = []
+    for rater in context.raters:
+        for scale, table, source in _tables(sessions, items, alliance.loc[rater], rater):
+            found += list(_rows(rater, scale, table, source, context, seed))
+    return estimates_frame(found)
+
+
+def _tables(
+    sessions: pd.DataFrame, items: pd.DataFrame, measure: pd.Series, rater: str
+) -> Iterator[tuple[str, pd.DataFrame, str]]:
+    """Yield the scales of a rater: name, table of client and items, and what the items are."""
+    subscales = str(measure["subscales"]).split() if pd.notna(measure["subscales"]) else []
+    own = items[
+        (items["rater"] == rater)
+        & (items["instrument"] == measure["instrument"])
+        & (items["occasion_kind"] == "session")
+    ]
+    if len(own):
+        wide = own.pivot_table(index=["client", "episode", "session"], columns="item", values="keyed")
+        yield TOTAL, wide.reset_index(level="client"), "items"
+        return
+    columns = [f"alliance_{rater}_{name}" for name in subscales]
+    held = held_sessions(sessions)
+    yield TOTAL, held[["client", *(name for name in columns if name in held)]], "subscales"
+
+
+def _rows(
+    rater: str, scale: str, table: pd.DataFrame, source: str, context: AnalysisContext, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the estimates of one scale of one rater."""
+    values = table.drop(columns="client")
+    base = _base(rater, scale, table, source, context)
+    try:
+        fit, saturated = _fitted(values, table["client"])
+    except UnfittableModel as problem:
+        yield {**base, **_named(rater, scale, "omega", None), "status": "refused", "reason": problem.reason}
+        return
+    yield from _coefficient_rows(base, rater, scale, fit, saturated, seed)
+    pooled = {"estimate": pooled_alpha(values), "level": None}
+    yield {**base, **_named(rater, scale, "alpha_pooled", None), **pooled}
+    for number in SESSIONS:
+        named = _named(rater, scale, f"mean_reliability_{number}", BETWEEN_CLIENT_POOLED)
+        yield {**base, **named, "estimate": mean_reliability(saturated, number)}
+    yield from _fit_rows(base, rater, scale, fit, saturated)
+
+
+def _fitted(values: pd.DataFrame, clients: pd.Series) -> tuple[ItemFit, ItemFit]:
+    """Fit one factor and free matrices at each level."""
+    if clients.nunique() < FEWEST_CLIENTS:
+        raise UnfittableModel(f"fewer than {FEWEST_CLIENTS} clients were rated")
+    rows = ItemRows.of(values, clients)
+    fits = fit_items(rows), fit_items(rows, "saturated", "saturated")
+    if not all(fit.converged for fit in fits):
+        raise UnfittableModel("the factor model did not converge")
+    return fits
+
+
+def _coefficient_rows(
+    base: dict[str, Any], rater: str, scale: str, fit: ItemFit, saturated: ItemFit, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Yield ω with its interval and α, level by level."""
+    try:
+        drawn = intervals(fit, N_DRAWS, seed)
+    except UnavailableInference:
+        drawn = dict.fromkeys(omegas(fit))
+    for name, value in omegas(fit).items():
+        level = _LEVELS[name.removeprefix("omega_")]
+        yield {**base, **_named(rater, scale, name, level), "estimate": value, **_interval(drawn[name])}
+    for name, value in alphas(*saturated.matrices(), fit.rows.mean_rows).items():
+        level = _LEVELS[name.removeprefix("alpha_")]
+        yield {**base, **_named(rater, scale, name, level), "estimate": value}
+
+
+def _interval(found: Interval | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "std_error": found.std_error,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "ci_level": CI_LEVEL,
+        "ci_kind": "monte_carlo",
+        "se_kind": "observed",
+        "n_draws": N_DRAWS,
+    }
+
+
+def _fit_rows(
+    base: dict[str, Any], rater: str, scale: str, fit: ItemFit, saturated: ItemFit
+) -> Iterator[dict[str, Any]]:
+    """Yield how well one factor at each level fits."""
+    found = goodness_of_fit(fit, saturated)
+    if not found["df"]:
+        reason = "three parts of a scale fit one factor by necessity"
+        yield {**base, **_named(rater, scale, "rmsea", None), "status": "refused", "reason": reason}
+        return
+    chi_square = {"statistic": found["chi_square"], "df": found["df"], "p_value": found["p_value"]}
+    yield {**base, **_named(rater, scale, "rmsea", None), "estimate": found["rmsea"], **chi_square}
+
+
+def _base(
+    rater: str, scale: str, table: pd.DataFrame, source: str, context: AnalysisContext
+) -> dict[str, Any]:
+    return {
+        **context.common_fields(ANALYSIS),
+        "model": "two_level_one_factor",
+        "engine": "fiml",
+        "role": "secondary",
+        "means": "latent",
+        "lag": None,
+        "lag_unit": None,
+        "adjustment": "none",
+        "outcome": None,
+        "outcome_rater": None,
+        "rater": rater,
+        "scale": scale,
+        "missing_method": "all sessions; full-information maximum likelihood (MAR)",
+        "sample": f"sessions, from {source}",
+        "n_sessions": len(table),
+        "n_clients": int(table["client"].nunique()),
+        "quantity_kind": "deterministic",
+    }
+
+
+def _named(rater: str, scale: str, term: str, level: str | None) -> dict[str, Any]:
+    return {"row_id": row_key(ANALYSIS, rater, scale, term), "term": term, "level": level}

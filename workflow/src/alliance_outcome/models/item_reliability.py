@@ -1,0 +1,171 @@
+"""Reliability of a scale within and between clients.
+
+Coefficients are those of the mean or sum of the items, whatever its unit. Factor-based: ω within, between and of the
+raw score of a session (Lai 2021, 10.1037/met0000287); from covariances alone: α at the same levels (Geldhof, Preacher
+& Zyphur 2014, 10.1037/a0032138, with Lai's denominator between clients). A client's mean of observed scores has error
+from the client's sessions: it is in the denominator between clients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from alliance_outcome.models.fitted_state import FloatArray
+from alliance_outcome.models.item_covariances import ItemFit, degrees_of_freedom
+
+
+def alphas(within: FloatArray, between: FloatArray, mean_rows: float) -> dict[str, float]:
+    """Return α within clients, of means of clients, and of a session.
+
+    Parameters
+    ----------
+    within, between : ndarray, shape (d, d)
+        Covariance matrices of items.
+    mean_rows : float
+        Harmonic mean of the sessions of clients.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    d = len(within)
+    share = d / (d - 1.0)
+    common_within, common_between = within.sum() - np.trace(within), between.sum() - np.trace(between)
+    total = within.sum() + between.sum()
+    observed_means = between.sum() + within.sum() / mean_rows
+    return {
+        "alpha_within_client": float(share * common_within / within.sum()),
+        "alpha_between_client": float(share * common_between / observed_means),
+        "alpha_session": float(share * (common_within + common_between) / total),
+    }
+
+
+def pooled_alpha(items: pd.DataFrame) -> float:
+    """Return α of all sessions, clients put together (Cronbach 1951, 10.1007/BF02310555).
+
+    Parameters
+    ----------
+    items : DataFrame
+        One column for each item; covariances are those of pairs that are there.
+
+    Returns
+    -------
+    float
+    """
+    covariance = items.cov().to_numpy()
+    d = len(covariance)
+    return float(d / (d - 1.0) * (1.0 - np.trace(covariance) / covariance.sum()))
+
+
+def omegas(fit: ItemFit, parameters: FloatArray | None = None) -> dict[str, float]:
+    """Return ω within clients, of means of clients, and of a session.
+
+    Parameters
+    ----------
+    fit : ItemFit
+        One factor at each level.
+    parameters : ndarray, optional
+        Those of the maximum unless given.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    within, between = fit.matrices(parameters)
+    loadings_within, loadings_between = fit.loadings(parameters)
+    assert loadings_within is not None
+    assert loadings_between is not None
+    common_within, common_between = loadings_within.sum() ** 2, loadings_between.sum() ** 2
+    return {
+        "omega_within_client": float(common_within / within.sum()),
+        "omega_between_client": float(common_between / (between.sum() + within.sum() / fit.rows.mean_rows)),
+        "omega_session": float((common_within + common_between) / (within.sum() + between.sum())),
+    }
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A coefficient with its Monte Carlo interval.
+
+    Parameters
+    ----------
+    estimate, std_error, low, high : float
+    """
+
+    estimate: float
+    std_error: float
+    low: float
+    high: float
+
+
+def intervals(fit: ItemFit, n_draws: int, seed: int) -> dict[str, Interval]:
+    """Return ω with 95 % Monte Carlo intervals (Preacher & Selig 2012, 10.1080/19312458.2012.679848).
+
+    Parameters
+    ----------
+    fit : ItemFit
+    n_draws, seed : int
+
+    Returns
+    -------
+    dict of str to Interval
+
+    Raises
+    ------
+    UnavailableInference
+        If the data do not determine every parameter.
+    """
+    estimates = omegas(fit)
+    drawn = [omegas(fit, each) for each in fit.draws(n_draws, seed)]
+    found = {}
+    for name, estimate in estimates.items():
+        values = np.array([each[name] for each in drawn])
+        low, high = np.quantile(values, [0.025, 0.975])
+        found[name] = Interval(estimate, float(values.std(ddof=1)), float(low), float(high))
+    return found
+
+
+def mean_reliability(fit: ItemFit, sessions: int) -> float:
+    """Return the reliability of a client's mean score of so many sessions as a measure of the client.
+
+    Parameters
+    ----------
+    fit : ItemFit
+    sessions : int
+
+    Returns
+    -------
+    float
+        Variance between clients by that of observed means; all that varies between clients counts as true.
+    """
+    within, between = fit.matrices()
+    return float(between.sum() / (between.sum() + within.sum() / sessions))
+
+
+def goodness_of_fit(fit: ItemFit, saturated: ItemFit) -> dict[str, float]:
+    """Return χ², its degrees of freedom and p value, and RMSEA, of one factor at each level against free matrices.
+
+    Parameters
+    ----------
+    fit, saturated : ItemFit
+        Of the same rows.
+
+    Returns
+    -------
+    dict of str to float
+        chi_square, df, p_value and rmsea.
+    """
+    df = degrees_of_freedom(len(fit.rows.items))
+    chi_square = max(2.0 * (saturated.log_likelihood - fit.log_likelihood), 0.0)
+    n = len(fit.rows.values)
+    return {
+        "chi_square": chi_square,
+        "df": float(df),
+        # Three items have as many parameters with one factor as without: there is nothing to test.
+        "p_value": float(stats.chi2.sf(chi_square, df)) if df else float("nan"),
+        "rmsea": float(np.sqrt(max(chi_square - df, 0.0) / (df * n))) if df else float("nan"),
+    }

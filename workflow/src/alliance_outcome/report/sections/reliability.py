@@ -1,0 +1,107 @@
+"""How reliably is each rater's alliance measured?"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, table_blocks
+from alliance_outcome.report.facts import Facts
+from alliance_outcome.report.formatting import ABSENT, count, interval, number, p_value, sentence_case
+from alliance_outcome.report.labels import rater_label
+from alliance_outcome.report.references import cite
+from alliance_outcome.report.reliability_text import INTRODUCTION, comparison, refusals
+from alliance_outcome.report.tables import Cells, Table, make_grouped_table
+
+_NAMES = {
+    "within_client": "Within clients",
+    "between_client": "Between clients, of a client's mean",
+    "session": "Of a single session",
+}
+
+
+def build(facts: Facts) -> Section:
+    """Build the section."""
+    results = facts.results
+    table = results.estimates("reliability")
+    blocks: list[Block] = [Text(INTRODUCTION)]
+    blocks += [Text(text) for text in (comparison(table, results.raters), refusals(table)) if text]
+    blocks.append(FigureBlock.of(facts.figures["reliability"]))
+    blocks += table_blocks([coefficient_table(table), means_table(table)])
+    return Section("reliability", "How reliably alliance is measured", tuple(blocks))
+
+
+def coefficient_table(table: pd.DataFrame) -> Table:
+    """Tabulate ω and α of each rater, and the fit of the factor model that ω rests on."""
+    groups = {}
+    for rater, rows in table[table["status"] == "ok"].groupby("rater", sort=False):
+        own = rows.set_index("term")
+        name = sentence_case(rater_label(str(rater)))
+        groups[name] = [
+            *(_cells(own, name, words) for name, words in _NAMES.items()),
+            (
+                "All sessions pooled",
+                ABSENT,
+                ABSENT,
+                number(own.loc["alpha_pooled", "estimate"]),
+                ABSENT,
+                ABSENT,
+                ABSENT,
+            ),
+        ]
+        fit = own.loc["rmsea"] if "rmsea" in own.index else None
+        groups[name][0] = (*groups[name][0][:4], *_fit_cells(fit))
+    return make_grouped_table(
+        "reliability-coefficients",
+        "Reliability of the alliance ratings.",
+        ("Level", "ω", "95\N{NO-BREAK SPACE}% interval", "α", "χ² (df)", "p", "RMSEA"),
+        groups,
+        notes=(
+            f"ω of one factor at each level, with Monte Carlo intervals {cite('lai')}; α from the same covariances. "
+            "χ² is that of one factor within and one between clients against free covariances. Between clients, "
+            "error from a client's sessions is counted.",
+        ),
+    )
+
+
+def _fit_cells(fit: pd.Series | None) -> Cells:
+    """Write how well one factor at each level fits."""
+    if fit is None:
+        return (ABSENT, ABSENT, ABSENT)
+    return (
+        f"{number(fit['statistic'], 1)} ({count(fit['df'])})",
+        p_value(fit["p_value"]),
+        number(fit["estimate"], 3),
+    )
+
+
+def _cells(own: pd.DataFrame, name: str, words: str) -> Cells:
+    omega = own.loc[f"omega_{name}"]
+    return (
+        words,
+        number(omega["estimate"]),
+        interval(omega["ci_low"], omega["ci_high"]),
+        number(own.loc[f"alpha_{name}", "estimate"]),
+        ABSENT,
+        ABSENT,
+        ABSENT,
+    )
+
+
+def means_table(table: pd.DataFrame) -> Table:
+    """Tabulate how reliable means of more sessions are."""
+    own = table[table["term"].str.startswith("mean_reliability_", na=False)]
+    numbers = list(dict.fromkeys(own["term"].str.rpartition("_")[2].astype(int)))
+    rows = [
+        (
+            sentence_case(rater_label(str(rater))),
+            *(number(value) for value in rows["estimate"]),
+        )
+        for rater, rows in own.groupby("rater", sort=False)
+    ]
+    return make_grouped_table(
+        "mean-reliability",
+        "Reliability of a client's mean as a measure of the client, by number of sessions.",
+        ("Rater", *(f"{n} session{'s' if n > 1 else ''}" for n in numbers)),
+        {"": rows} if rows else {},
+        notes=("All that varies between clients counts as true.",),
+    )
