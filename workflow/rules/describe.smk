@@ -24,7 +24,7 @@ rule estimate_reliability:
     input:
         check="results/{study}/data/check.json",
         sessions="results/{study}/data/sessions.parquet",
-        items="results/{study}/data/items.parquet",
+        item_table="results/{study}/data/items.parquet",
         measures="results/{study}/tables/measures.csv",
         context="results/{study}/tables/design.json",
     output:

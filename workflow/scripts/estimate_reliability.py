@@ -17,7 +17,7 @@ def main(snakemake, say) -> None:
     require_sound(Path(snakemake.input.check))
     table = reliability_estimates(
         pd.read_parquet(snakemake.input.sessions),
-        pd.read_parquet(snakemake.input.items),
+        pd.read_parquet(snakemake.input.item_table),
         pd.read_csv(snakemake.input.measures),
         AnalysisContext.read(Path(snakemake.input.context)),
         snakemake.params.seed,
