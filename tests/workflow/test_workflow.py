@@ -56,7 +56,7 @@ EXPECTED = sorted(
                 *("checks_bootstrap", "contrasts_bootstrap", "checks_second_opinion"),
                 "checks_measurement_error",
                 "diagnostics_multilevel",
-                "bias",
+                *("bias", "checks_data_quality"),
                 *(f"{kind}_dynamics" for kind in ("checks", "constraints", "contrasts", "fit")),
             )
         ),

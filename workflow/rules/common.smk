@@ -215,7 +215,14 @@ def figure_tables(wildcards):
         *(f"{kind}_{name}" for kind in ("checks", "scales") for name in ("multilevel", "early")),
         *(
             f"checks_{name}"
-            for name in ("bayesian", "bootstrap", "dynamics", "measurement_error", "second_opinion")
+            for name in (
+                "bayesian",
+                "bootstrap",
+                "data_quality",
+                "dynamics",
+                "measurement_error",
+                "second_opinion",
+            )
         ),
         *("diagnostics_multilevel", "fit_dynamics", "constraints_dynamics", "bias"),
     ]

@@ -38,3 +38,22 @@ rule estimate_reliability:
         code=code_digest(["analyses/reliability.py", "analyses/description.py", "models"]),
     script:
         "../scripts/estimate_reliability.py"
+
+
+rule check_data_quality:
+    input:
+        check="results/{study}/data/check.json",
+        sessions="results/{study}/data/sessions.parquet",
+        item_table="results/{study}/data/items.parquet",
+        measures="results/{study}/tables/measures.csv",
+        context="results/{study}/tables/design.json",
+    output:
+        "results/{study}/tables/checks_data_quality.csv",
+    log:
+        "results/{study}/logs/check_data_quality.log",
+    benchmark:
+        "results/{study}/benchmarks/check_data_quality.tsv"
+    params:
+        code=code_digest(["analyses/data_quality.py", "analyses/description.py"]),
+    script:
+        "../scripts/check_data_quality.py"

@@ -90,6 +90,7 @@ STAGE_LABELS = {
     "bayesian": "Bayesian models",
     "measurement_error": "Measurement error and missing ratings",
     "dynamics": "Panel models",
+    "data_quality": "Data quality",
     "agreement": "Agreement",
     "contrast": "Contrast of the raters",
     "simulation": "Simulation",
