@@ -99,6 +99,7 @@ def test_a_ceiling_and_jumps_are_found(clean):
     table = checked(sessions, items, measures)
     assert not table.loc["ceiling.alliance_client", "passed"]
     assert not table.loc["jumps.alliance_therapist", "passed"]
+    assert table.loc["jumps.alliance_therapist", "text"].startswith("therapist-rated alliance:")
 
 
 def test_copied_records_are_found_and_nobody_is_named(clean):

@@ -6,6 +6,7 @@ from report_example import write_example
 
 from alliance_outcome.report.bias_text import rows_of, verdict
 from alliance_outcome.report.inputs import Results
+from alliance_outcome.report.labels import name_terms, split_model_name
 from alliance_outcome.report.panel_versions import (
     other_versions,
     panel_versions,
@@ -80,3 +81,15 @@ def test_a_study_without_a_bias_table_has_no_rows(tmp_path):
     write_example(tmp_path)
     (tmp_path / "tables/bias.csv").write_text("process,scenario,quantity,bias\n", encoding="utf-8")
     assert rows_of(Results(tmp_path).bias, "client").empty
+
+
+def test_checks_of_versions_are_named_in_words():
+    text = "cross_lagged_trends_first_9_sessions.joint: a maximum of the likelihood was reached"
+    assert split_model_name(text) == (
+        "cross_lagged_trends_first_9_sessions",
+        "joint",
+        "a maximum of the likelihood was reached",
+    )
+    assert name_terms(text).startswith(
+        "Cross-lagged panel model with trends of clients: first 9 sessions, all raters"
+    )

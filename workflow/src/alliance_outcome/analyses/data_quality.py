@@ -185,7 +185,7 @@ def _jumps(held: pd.DataFrame, measures: pd.DataFrame) -> Iterator[dict[str, Any
         if steps.empty:
             continue
         far = steps > 0.5 * (measure.high - measure.low)
-        words = f"{measure.column}: {{}} changes from session to session pass half the scale"
+        words = f"{measure.rater}-rated {measure.construct}: {{}} changes from session to session pass half the scale"
         yield _share_check(
             f"jumps.{measure.column}", far, MOST_JUMPS, words, "compare them with the paper forms"
         )

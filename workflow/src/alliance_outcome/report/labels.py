@@ -150,8 +150,10 @@ _SPREAD_IN_TEXT = re.compile(r"\b(?:var|cov|corr?|sd)\([^()]+\)")
 _CONTRAST_IN_TEXT = re.compile(rf"\b(?P<term>{_CONTRAST_PATTERN}) (?P<level>{_LEVEL_PATTERN})\b")
 _OWN_TERM_IN_TEXT = re.compile(r"\b(?:severity_first|severity_before|outcome_before)\b")
 _BOUNDARY_IN_TEXT = re.compile(r"\b(?P<group>client|therapist):(?P<term>[A-Za-z_]+)")
+#: Versions of panel models have the model's name and what sets them apart.
+_MODEL_PATTERN = "|".join(f"{name}(?:_[a-z0-9]+)*" if name in PANEL_MODELS else name for name in MODEL_LABELS)
 _FITTED_MODEL = re.compile(
-    rf"\b(?P<model>{'|'.join(MODEL_LABELS)})\b"
+    rf"\b(?P<model>{_MODEL_PATTERN})\b"
     rf"(?:\.(?P<raters>[a-z][a-z0-9_]*))?(?:\.(?P<check>{'|'.join(CHECK_LABELS)})\b)?"
 )
 _COMPARED_VERSION = re.compile(r"^(?: \((?P<structure>[^()]*)\))?: (?P<statement>.*)$", re.DOTALL)
@@ -296,9 +298,9 @@ def name_terms(text: str) -> str:
 def fitted_model_label(model: str, raters: str | None = None, check: str | None = None) -> str:
     """Name a model and, where given, the raters in it and the check on it."""
     if raters is None:
-        return lower_first(MODEL_LABELS[model])
+        return lower_first(model_label(model))
     checked = "" if check is None else f" ({CHECK_LABELS[check]})"
-    return f"{MODEL_LABELS[model]}, {raters_in_model(raters)}{checked}"
+    return f"{model_label(model)}, {raters_in_model(raters)}{checked}"
 
 
 def raters_in_model(raters: str) -> str:
