@@ -12,6 +12,7 @@ from alliance_outcome.models.item_reliability import (
     alphas,
     goodness_of_fit,
     mean_reliability,
+    nested_components,
     omegas,
     pooled_alpha,
 )
@@ -71,6 +72,15 @@ def test_omega_is_that_of_semtools(name, fits):
 def test_alpha_of_all_sessions_is_that_of_psych(name):
     table = pd.read_csv(FOLDER / f"{name}.csv").drop(columns="client")
     assert pooled_alpha(table) == pytest.approx(EXPECTED[name]["alpha"], rel=1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if "nested" in EXPECTED[name]])
+def test_generalisability_is_that_of_psych(name):
+    table = pd.read_csv(FOLDER / f"{name}.csv")
+    found = nested_components(table.drop(columns="client"), table["client"])
+    expected = EXPECTED[name]["nested"]
+    assert found.of_clients(expected["sessions"]) == pytest.approx(expected["of_clients"], rel=1e-5)
+    assert found.of_change == pytest.approx(expected["of_change"], rel=1e-5)
 
 
 def test_alpha_with_equal_items_is_omega(fits):

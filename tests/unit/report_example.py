@@ -426,6 +426,8 @@ def reliability_rows(outcome_rater: str = "client", therapists: int = 24) -> Ite
         for term, value in (
             ("alpha_pooled", 0.9),
             *((f"mean_reliability_{n}", 1 - 0.4 / n) for n in (1, 3, 5, 10)),
+            *((f"generalisability_{n}", 1 - 0.5 / n) for n in (1, 3, 5, 10)),
+            ("generalisability_change", 0.66),
         ):
             yield base | {"row_id": f"reliability.{rater}.{term}", "term": term, "estimate": value}
         fit = {"estimate": 0.03, "statistic": 121.4, "df": 108.0, "p_value": 0.18}

@@ -131,7 +131,8 @@ def test_every_rater_has_every_coefficient():
             for level in ("within_client", "between_client", "session")
         } <= terms
         assert {f"mean_reliability_{n}" for n in SESSIONS} <= terms
-        assert {"alpha_pooled", "rmsea"} <= terms
+        assert {f"generalisability_{n}" for n in SESSIONS} <= terms
+        assert {"alpha_pooled", "generalisability_change", "rmsea"} <= terms
     drawn = table[table["term"].str.startswith("omega")]
     assert (drawn["ci_low"] < drawn["estimate"]).all()
     assert (drawn["estimate"] < drawn["ci_high"]).all()

@@ -46,6 +46,10 @@ reference <- function(name, data) {
     found$omega <- as.list(c(compRelSEM(fit, obs.var = FALSE, config = "f"),
                              compRelSEM(fit, obs.var = FALSE, shared = "f")))
     found$alpha <- unname(psych::alpha(data[-1])$total$raw_alpha)
+    numbered <- transform(data, time = ave(client, client, FUN = seq_along))
+    nested <- suppressWarnings(multilevel.reliability(numbered, grp = "client", Time = "time", items = 1 + seq_len(items),
+                                                      lme = TRUE, lmer = FALSE, alpha = FALSE, aov = FALSE, plot = FALSE))
+    found$nested <- list(sessions = max(numbered$time), of_clients = unname(nested$RkRn), of_change = unname(nested$Rcn))
   }
   found
 }

@@ -24,6 +24,7 @@ from alliance_outcome.models.item_reliability import (
     goodness_of_fit,
     intervals,
     mean_reliability,
+    nested_components,
     omegas,
     pooled_alpha,
 )
@@ -104,6 +105,7 @@ def _rows(
     for number in SESSIONS:
         named = _named(rater, scale, f"mean_reliability_{number}", BETWEEN_CLIENT_POOLED)
         yield {**base, **named, "estimate": mean_reliability(saturated, number)}
+    yield from _generalisability_rows(base, rater, scale, table)
     yield from _fit_rows(base, rater, scale, fit, saturated)
 
 
@@ -146,6 +148,19 @@ def _interval(found: Interval | None) -> dict[str, Any]:
         "se_kind": "observed",
         "n_draws": N_DRAWS,
     }
+
+
+def _generalisability_rows(
+    base: dict[str, Any], rater: str, scale: str, table: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
+    """Yield coefficients of generalisability: of clients' means, and of change."""
+    found = nested_components(table.drop(columns="client"), table["client"])
+    own = {**base, "model": "nested_components", "engine": "multilevel"}
+    change = _named(rater, scale, "generalisability_change", WITHIN_CLIENT)
+    yield {**own, **change, "estimate": found.of_change}
+    for number in SESSIONS:
+        named = _named(rater, scale, f"generalisability_{number}", BETWEEN_CLIENT_POOLED)
+        yield {**own, **named, "estimate": found.of_clients(number)}
 
 
 def _fit_rows(

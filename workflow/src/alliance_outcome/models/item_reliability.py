@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.item_covariances import ItemFit, degrees_of_freedom
+from alliance_outcome.models.multilevel import MultilevelModel
 
 
 def alphas(within: FloatArray, between: FloatArray, mean_rows: float) -> dict[str, float]:
@@ -144,6 +146,75 @@ def mean_reliability(fit: ItemFit, sessions: int) -> float:
     """
     within, between = fit.matrices()
     return float(between.sum() / (between.sum() + within.sum() / sessions))
+
+
+@dataclass(frozen=True)
+class NestedComponents:
+    """Variance components of answers: of clients, of sessions in clients, and of what is left.
+
+    Parameters
+    ----------
+    client, session, residual : float
+    n_items : int
+    """
+
+    client: float
+    session: float
+    residual: float
+    n_items: int
+
+    def of_clients(self, sessions: int) -> float:
+        """Return the generalisability of a client's mean over so many random sessions, R_kRn of Shrout & Lane (2012).
+
+        Parameters
+        ----------
+        sessions : int
+
+        Returns
+        -------
+        float
+        """
+        error = self.session / sessions + self.residual / (sessions * self.n_items)
+        return self.client / (self.client + error)
+
+    @property
+    def of_change(self) -> float:
+        """The generalisability of change within clients, R_cn."""
+        return self.session / (self.session + self.residual / self.n_items)
+
+
+def nested_components(items: pd.DataFrame, clients: ArrayLike) -> NestedComponents:
+    """Split the variance of single answers by restricted maximum likelihood.
+
+    Parameters
+    ----------
+    items : DataFrame, shape (n_rows, d)
+        One column for each item.
+    clients : array_like, shape (n_rows,)
+
+    Returns
+    -------
+    NestedComponents
+        Items are random replicates of a session (Shrout & Lane 2012, in Mehl & Conner, Handbook of research methods for
+        studying daily life).
+
+    Raises
+    ------
+    UnfittableModel
+        If the data cannot support the model.
+    """
+    n, d = items.shape
+    long = pd.DataFrame(
+        {
+            "answer": items.to_numpy(dtype=float).ravel(),
+            "client": np.repeat(np.asarray(clients), d),
+            "session": np.repeat(np.arange(n), d),
+        }
+    )
+    model = MultilevelModel.from_formula("answer ~ 1", long, groups=["client", "session"])
+    fit = model.fit()
+    client, session = (float(fit.random_covariance(level).iloc[0, 0]) for level in ("client", "session"))
+    return NestedComponents(client, session, float(fit.scale), d)
 
 
 def goodness_of_fit(fit: ItemFit, saturated: ItemFit) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from alliance_outcome.analyses.reliability import SESSIONS
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, table_blocks
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import ABSENT, count, interval, number, p_value, sentence_case
@@ -88,20 +89,30 @@ def _cells(own: pd.DataFrame, name: str, words: str) -> Cells:
 
 
 def means_table(table: pd.DataFrame) -> Table:
-    """Tabulate how reliable means of more sessions are."""
-    own = table[table["term"].str.startswith("mean_reliability_", na=False)]
-    numbers = list(dict.fromkeys(own["term"].str.rpartition("_")[2].astype(int)))
-    rows = [
-        (
-            sentence_case(rater_label(str(rater))),
-            *(number(value) for value in rows["estimate"]),
-        )
-        for rater, rows in own.groupby("rater", sort=False)
-    ]
+    """Tabulate how reliable means of more sessions are, and what is generalisable of change."""
+    groups = {}
+    for rater, rows in table[table["status"] == "ok"].groupby("rater", sort=False):
+        own = rows.set_index("term")["estimate"]
+        groups[sentence_case(rater_label(str(rater)))] = [
+            ("Reliability of the mean", *_by_sessions(own, "mean_reliability"), ABSENT),
+            (
+                "Generalisability",
+                *_by_sessions(own, "generalisability"),
+                number(own["generalisability_change"]),
+            ),
+        ]
+    headings = [f"{n} session{'s' if n > 1 else ''}" for n in SESSIONS]
     return make_grouped_table(
         "mean-reliability",
-        "Reliability of a client's mean as a measure of the client, by number of sessions.",
-        ("Rater", *(f"{n} session{'s' if n > 1 else ''}" for n in numbers)),
-        {"": rows} if rows else {},
-        notes=("All that varies between clients counts as true.",),
+        "How well a client's mean over sessions measures the client, and single sessions change.",
+        ("Coefficient", *headings, "Change within clients"),
+        groups,
+        notes=(
+            "Reliability of the mean counts all that varies between clients as true. Generalisability, R of Shrout and "
+            "Lane with items and sessions as random samples, counts what the items share.",
+        ),
     )
+
+
+def _by_sessions(own: pd.Series, name: str) -> list[str]:
+    return [number(own[f"{name}_{n}"]) for n in SESSIONS]
