@@ -20,6 +20,8 @@ _ROUNDING = 1e-6
 _NEAR = 1.0
 MAX_ITERATIONS = 200
 _HALVINGS = 30
+#: An information matrix is used again while the squared length of steps by it falls below this share of the last one's.
+_SHORTENED = 0.05
 #: A step is taken if it gains this share of what its direction promises.
 _GAIN = 1e-4
 #: Added, one after the other, to an information matrix that is not positive definite.
@@ -93,19 +95,60 @@ def _uphill[P: Place](
     return None
 
 
-def scored_step(
-    gradient: FloatArray,
+class Curvature:
+    """An information matrix, ready to be solved for steps, in units of each parameter's own information.
+
+    Parameters
+    ----------
+    factor : tuple
+        Of the scaled matrix, as SciPy's ``cho_solve`` takes it.
+    scale : ndarray, shape (n,)
+    """
+
+    def __init__(self, factor: tuple[FloatArray, bool], scale: FloatArray) -> None:
+        self._factor, self._scale = factor, scale
+
+    @classmethod
+    def of(cls, information: FloatArray, ridge: float = 0.0) -> Curvature | None:
+        """Factorise a matrix.
+
+        Parameters
+        ----------
+        information : ndarray, shape (n, n)
+        ridge : float
+            Added to the diagonal of the information in these units.
+
+        Returns
+        -------
+        Curvature or None
+            None if the matrix is not positive definite.
+        """
+        scale = np.sqrt(np.abs(np.diag(information)))
+        if not (np.isfinite(scale).all() and (scale > 0.0).all()):
+            return None
+        scaled = information / np.outer(scale, scale) + ridge * np.eye(len(scale))
+        try:
+            return cls(linalg.cho_factor(scaled, lower=True), scale)
+        except linalg.LinAlgError:
+            return None
+
+    def step(self, gradient: FloatArray) -> tuple[FloatArray, float]:
+        """Return the step uphill, and its squared length in standard errors."""
+        found = linalg.cho_solve(self._factor, gradient / self._scale) / self._scale
+        return found, float(gradient @ found)
+
+
+def curvature_of(
     observed: Callable[[], FloatArray],
     expected: Callable[[], FloatArray],
     *,
     near: bool,
     ridges: tuple[float, ...] = RIDGES,
-) -> tuple[FloatArray, float] | None:
-    """Return a step uphill: Newton's where the maximum is near and looks like one, Fisher's elsewhere.
+) -> Curvature | None:
+    """Return the curvature for a step: Newton's where the maximum is near and looks like one, else Fisher's.
 
     Parameters
     ----------
-    gradient : ndarray, shape (n,)
     observed, expected : callable
         Give information matrices, shape (n, n).
     near : bool
@@ -114,39 +157,57 @@ def scored_step(
 
     Returns
     -------
-    step : ndarray, shape (n,)
-    length : float
-        Its squared length in standard errors; None if no matrix is positive definite.
+    Curvature or None
+        None if no matrix is positive definite.
     """
-    step = solved(observed(), gradient) if near else None
-    if step is None:
+    found = Curvature.of(observed()) if near else None
+    if found is None:
         information = expected()
-        steps = (solved(information, gradient, ridge) for ridge in ridges)
-        step = next((each for each in steps if each is not None), None)
-    return None if step is None else (step, float(gradient @ step))
+        tried = (Curvature.of(information, ridge) for ridge in ridges)
+        found = next((each for each in tried if each is not None), None)
+    return found
 
 
-def solved(information: FloatArray, gradient: FloatArray, ridge: float = 0.0) -> FloatArray | None:
-    """Solve for a step, in units of each parameter's own information.
+class LastingCurvature:
+    """A curvature that is kept as long as steps by it shorten quickly.
+
+    An information matrix costs many times what a gradient costs, and hardly changes near the maximum.
 
     Parameters
     ----------
-    information : ndarray, shape (n, n)
-    gradient : ndarray, shape (n,)
-    ridge : float
-        Added to the diagonal of the information in these units.
-
-    Returns
-    -------
-    ndarray, shape (n,), or None
-        None if the matrix is not positive definite.
+    ridges : tuple of float
+        See :func:`curvature_of`.
     """
-    scale = np.sqrt(np.abs(np.diag(information)))
-    if not (np.isfinite(scale).all() and (scale > 0.0).all()):
-        return None
-    scaled = information / np.outer(scale, scale) + ridge * np.eye(len(scale))
-    try:
-        factor = linalg.cho_factor(scaled, lower=True)
-    except linalg.LinAlgError:
-        return None
-    return linalg.cho_solve(factor, gradient / scale) / scale
+
+    def __init__(self, ridges: tuple[float, ...] = RIDGES) -> None:
+        self._ridges = ridges
+        self._kept: Curvature | None = None
+        self._length = np.inf
+
+    def step(
+        self,
+        gradient: FloatArray,
+        observed: Callable[[], FloatArray],
+        expected: Callable[[], FloatArray],
+        *,
+        near: bool,
+    ) -> tuple[FloatArray, float] | None:
+        """Return a step uphill and its squared length in standard errors; None if no matrix is positive definite.
+
+        Parameters
+        ----------
+        gradient : ndarray, shape (n,)
+        observed, expected, near
+            See :func:`curvature_of`.
+        """
+        if self._kept is not None:
+            found = self._kept.step(gradient)
+            if found[1] < _SHORTENED * self._length:
+                self._length = found[1]
+                return found
+        self._kept = curvature_of(observed, expected, near=near, ridges=self._ridges)
+        if self._kept is None:
+            return None
+        found = self._kept.step(gradient)
+        self._length = found[1]
+        return found

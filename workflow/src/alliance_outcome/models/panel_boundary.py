@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from alliance_outcome.models.fitted_state import FloatArray, IndexArray
-from alliance_outcome.models.panel_ascent import climb, scored_step
+from alliance_outcome.models.panel_ascent import climb, curvature_of
 from alliance_outcome.models.panel_data import PanelData
 from alliance_outcome.models.panel_fit import (
     PanelMaximum,
@@ -160,12 +160,13 @@ def _search_on_rank(
         if tangent is None:
             return None
         along = tangent.directions
-        return scored_step(
-            along.T @ place.gradient,
+        # Directions turn with the place: the information is computed anew.
+        curvature = curvature_of(
             lambda: tangent.information(observed_information_of(data, place)),
             lambda: along.T @ expected_information_of(data, place) @ along,
             near=near,
         )
+        return None if curvature is None else curvature.step(along.T @ place.gradient)
 
     def move(place: PanelMaximum, change: FloatArray) -> PanelMaximum | None:
         moved = _moved(block, place.parameters, rank, change)

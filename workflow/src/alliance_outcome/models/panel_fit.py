@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from alliance_outcome.models.fitted_state import FloatArray
-from alliance_outcome.models.panel_ascent import MAX_ITERATIONS, climb, scored_step
+from alliance_outcome.models.panel_ascent import MAX_ITERATIONS, LastingCurvature, climb
 from alliance_outcome.models.panel_data import PanelData
 from alliance_outcome.models.panel_kernels import LOG_TWO_PI
 from alliance_outcome.models.panel_likelihood import (
@@ -108,9 +108,10 @@ def maximise(
     NotPositiveDefinite
         If the covariance matrix is not positive definite at the start.
     """
+    curvature = LastingCurvature()
 
     def step(place: PanelMaximum, near: bool) -> tuple[FloatArray, float]:
-        found = scored_step(
+        found = curvature.step(
             place.gradient,
             lambda: observed_information_of(data, place),
             lambda: expected_information_of(data, place),
@@ -269,17 +270,17 @@ def _em_step(data: PanelData, place: _MomentPlace) -> _MomentPlace:
 def _newton(data: PanelData, start: _MomentPlace) -> tuple[_MomentPlace, bool]:
     """Maximise in expected values and the lower triangle of the covariance matrix."""
     index, p = TriangleIndex(data.n_variables), data.n_variables
+    # Where the data do not determine the moments, nothing should pretend that they do.
+    curvature = LastingCurvature(ridges=(0.0,))
 
     def step(place: _MomentPlace, near: bool) -> tuple[FloatArray, float] | None:
         found = place.evaluation
         by_covariance = index.take(found.by_covariance) * index.twice_off_diagonal()
-        return scored_step(
+        return curvature.step(
             np.concatenate([found.by_mean[0], by_covariance]),
             lambda: observed_information(data, found).matrix,
             lambda: expected_information(data, found.precision).matrix,
             near=near,
-            # Where these do not determine the moments, nothing should pretend that they do.
-            ridges=(0.0,),
         )
 
     def move(place: _MomentPlace, change: FloatArray) -> _MomentPlace:
