@@ -430,6 +430,21 @@ def reliability_rows(outcome_rater: str = "client", therapists: int = 24) -> Ite
             ("generalisability_change", 0.66),
         ):
             yield base | {"row_id": f"reliability.{rater}.{term}", "term": term, "estimate": value}
+        for scale in ("goal", "task", "bond"):
+            for name, value in values.items():
+                own = {
+                    "level": levels[name],
+                    "estimate": value - 0.1,
+                    "scale": scale,
+                    "term": f"omega_{name}",
+                }
+                bounds = {
+                    "std_error": 0.02,
+                    "ci_low": value - 0.14,
+                    "ci_high": value - 0.06,
+                    "ci_level": 0.95,
+                }
+                yield base | own | bounds | {"row_id": f"reliability.{rater}.{scale}.omega_{name}"}
         fit = {"estimate": 0.03, "statistic": 121.4, "df": 108.0, "p_value": 0.18}
         yield base | fit | {"row_id": f"reliability.{rater}.rmsea", "term": "rmsea"}
 

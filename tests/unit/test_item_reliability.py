@@ -85,7 +85,7 @@ def test_units_of_items_and_labels_of_clients_change_nothing():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda table, client: (table[["item0"]], client), "at least two items"),
+        (lambda table, client: (table[["item0"]], client), "at least 3 items"),
         (lambda table, client: (table.assign(item1=2.0), client), "do not vary"),
         (lambda table, _: (table, np.arange(len(table))), "more than once"),
     ],
@@ -96,6 +96,10 @@ def test_what_cannot_be_estimated_is_refused(change, reason):
 
 
 # -- Rows --------------------------------------------------------------------------------------------------------------
+
+
+#: A part of the form.
+PARTS = {"form": {"task": ("item0", "item1", "item2")}}
 
 
 def study(raters=("client", "therapist"), clients=60):
@@ -120,8 +124,9 @@ def study(raters=("client", "therapist"), clients=60):
 
 
 def test_every_rater_has_every_coefficient():
-    table = reliability_estimates(*study(), study_example.context(), 3)
+    table = reliability_estimates(*study(), PARTS, study_example.context(), 3)
     assert table["row_id"].is_unique
+    table = table[table["scale"] == "total"]
     assert set(table["status"]) == {"ok"}
     for _, own in table.groupby("rater"):
         terms = set(own["term"])
@@ -139,21 +144,33 @@ def test_every_rater_has_every_coefficient():
     assert set(table["sample"]) == {"sessions, from items"}
 
 
+def test_every_part_of_a_form_has_its_own_reliability():
+    parts = {"form": {"most": ("item0", "item1", "item2"), "bond": ("item2",)}}
+    table = reliability_estimates(*study(), parts, study_example.context(), 3).set_index(
+        ["rater", "scale", "term"]
+    )
+    whole, most = (
+        table.loc[("client", scale, "omega_within_client"), "estimate"] for scale in ("total", "most")
+    )
+    assert most < whole
+    assert table.loc[("client", "bond", "omega"), "reason"] == "reliability needs at least 3 items"
+
+
 def test_without_items_subscales_are_used():
     sessions, items, measures = study()
-    table = reliability_estimates(sessions, items.iloc[:0], measures, study_example.context(), 3)
+    table = reliability_estimates(sessions, items.iloc[:0], measures, PARTS, study_example.context(), 3)
     assert set(table["sample"]) == {"sessions, from subscales"}
     assert set(table.loc[table["term"] != "rmsea", "status"]) == {"ok"}
     assert table.loc[table["term"] == "rmsea", "reason"].str.contains("by necessity").all()
 
 
 def test_few_clients_and_single_scores_are_refused_with_their_reason():
-    few = reliability_estimates(*study(clients=20), study_example.context(), 3)
+    few = reliability_estimates(*study(clients=20), PARTS, study_example.context(), 3)
     assert set(few["status"]) == {"refused"}
     assert few["reason"].str.contains("fewer than 30 clients").all()
     sessions, items, measures = study()
     alone = reliability_estimates(
-        sessions, items.iloc[:0], measures.assign(subscales=None), study_example.context(), 3
+        sessions, items.iloc[:0], measures.assign(subscales=None), PARTS, study_example.context(), 3
     )
     assert set(alone["status"]) == {"refused"}
-    assert alone["reason"].str.contains("at least two items").all()
+    assert alone["reason"].str.contains("at least 3 items").all()

@@ -5,12 +5,20 @@ from report_example import write_example
 
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.reliability_text import comparison, refusals
-from alliance_outcome.report.sections.reliability import coefficient_table, means_table
+from alliance_outcome.report.sections.reliability import coefficient_table, means_table, parts_table
 
 
 @pytest.fixture
 def table(tmp_path):
-    return Results(write_example(tmp_path)).estimates("reliability")
+    return whole_of(every_part(tmp_path))
+
+
+def every_part(folder):
+    return Results(write_example(folder)).estimates("reliability")
+
+
+def whole_of(table):
+    return table[table["scale"] == "total"].reset_index(drop=True)
 
 
 def test_unequal_reliability_is_said(table):
@@ -38,3 +46,11 @@ def test_tables_hold_the_numbers(table):
     means = means_table(table).groups[0].rows
     assert means[0][1:] == ("0.60", "0.87", "0.92", "0.96", "–")
     assert means[1][1:] == ("0.50", "0.83", "0.90", "0.95", "0.66")
+
+
+def test_parts_have_a_table_of_their_own(tmp_path):
+    table = every_part(tmp_path)
+    groups = parts_table(table[table["scale"] != "total"]).groups
+    assert [group.title for group in groups] == ["Client", "Therapist"]
+    assert [row[0] for row in groups[0].rows] == ["Goal", "Task", "Bond"]
+    assert groups[1].rows[0][1] == "0.60 [0.56, 0.64]"

@@ -34,6 +34,7 @@ rule estimate_reliability:
     benchmark:
         "results/{study}/benchmarks/estimate_reliability.tsv"
     params:
+        instruments=instrument_digest,
         seed=seed_for("reliability"),
         code=code_digest(["analyses/reliability.py", "analyses/description.py", "models"]),
     script:

@@ -6,7 +6,7 @@ outcome may be one in how well they are measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -41,7 +41,12 @@ _LEVELS = {"within_client": WITHIN_CLIENT, "between_client": BETWEEN_CLIENT_POOL
 
 
 def reliability_estimates(
-    sessions: pd.DataFrame, items: pd.DataFrame, measures: pd.DataFrame, context: AnalysisContext, seed: int
+    sessions: pd.DataFrame,
+    items: pd.DataFrame,
+    measures: pd.DataFrame,
+    parts: Mapping[str, Mapping[str, Sequence[int]]],
+    context: AnalysisContext,
+    seed: int,
 ) -> pd.DataFrame:
     """Estimate the reliability of every rater's alliance, as a whole and of each part.
 
@@ -51,6 +56,8 @@ def reliability_estimates(
         Session table and item table.
     measures : DataFrame
         ``measures.csv``.
+    parts : mapping of str to mapping of str to sequence of int
+        Item numbers of the subscales of each form, such as goal, task and bond.
     context : AnalysisContext
     seed : int
         Of the Monte Carlo intervals.
@@ -64,13 +71,17 @@ def reliability_estimates(
     alliance = measures[measures["construct"] == "alliance"].set_index("rater")
     found = []
     for rater in context.raters:
-        for scale, table, source in _tables(sessions, items, alliance.loc[rater], rater):
+        for scale, table, source in _tables(sessions, items, alliance.loc[rater], parts, rater):
             found += list(_rows(rater, scale, table, source, context, seed))
     return estimates_frame(found)
 
 
 def _tables(
-    sessions: pd.DataFrame, items: pd.DataFrame, measure: pd.Series, rater: str
+    sessions: pd.DataFrame,
+    items: pd.DataFrame,
+    measure: pd.Series,
+    parts: Mapping[str, Mapping[str, Sequence[int]]],
+    rater: str,
 ) -> Iterator[tuple[str, pd.DataFrame, str]]:
     """Yield the scales of a rater: name, table of client and items, and what the items are."""
     subscales = str(measure["subscales"]).split() if pd.notna(measure["subscales"]) else []
@@ -81,7 +92,10 @@ def _tables(
     ]
     if len(own):
         wide = own.pivot_table(index=["client", "episode", "session"], columns="item", values="keyed")
-        yield TOTAL, wide.reset_index(level="client"), "items"
+        table = wide.reset_index(level="client")
+        yield TOTAL, table, "items"
+        for name, numbers in parts.get(str(measure["instrument"]), {}).items():
+            yield name, table[["client", *(number for number in numbers if number in table)]], "items"
         return
     columns = [f"alliance_{rater}_{name}" for name in subscales]
     held = held_sessions(sessions)

@@ -26,6 +26,8 @@ from alliance_outcome.models.multivariate_kernels import Cells, evaluate
 
 Form = Literal["saturated", "one_factor"]
 
+#: With two items one factor cannot be told from what is unique to each.
+_FEWEST_ITEMS = 3
 #: Share of an item's variance that starts between clients, and that of a factor.
 _BETWEEN, _COMMON = 0.4, 0.5
 #: Largest derivative by a parameter, per row, at a maximum; searches that begin where the one before stopped.
@@ -73,13 +75,13 @@ class ItemRows:
         Raises
         ------
         UnfittableModel
-            If there are fewer than two items, an item does not vary, or no client has several rows.
+            If there are fewer than three items, an item does not vary, or no client has several rows.
         """
         table = items.to_numpy(dtype=float)
         known = ~np.isnan(table).all(axis=1)
         table, codes = table[known], pd.factorize(np.asarray(clients)[known])[0]
-        if table.shape[1] < 2:
-            raise UnfittableModel("reliability needs at least two items")
+        if table.shape[1] < _FEWEST_ITEMS:
+            raise UnfittableModel(f"reliability needs at least {_FEWEST_ITEMS} items")
         scale = np.nanstd(table, axis=0) if len(table) else np.zeros(table.shape[1])
         if not (scale > 0.0).all():
             raise UnfittableModel("some items do not vary")

@@ -24,7 +24,7 @@ def draw_reliability(results: Results, settings: ReportSettings) -> Drawing:
     """Draw ω of each rater with its interval."""
     del settings
     table = results.estimates("reliability")
-    shown = table[table["term"].isin(HEADINGS) & (table["status"] == "ok")]
+    shown = table[table["term"].isin(HEADINGS) & (table["status"] == "ok") & (table["scale"] == "total")]
     if shown.empty:
         return Drawing.nothing(reasons("No reliability could be estimated", table))
     rows, words = [], []

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 
-from alliance_outcome.analyses.reliability import SESSIONS
+from alliance_outcome.analyses.reliability import SESSIONS, TOTAL
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, table_blocks
 from alliance_outcome.report.facts import Facts
-from alliance_outcome.report.formatting import ABSENT, count, interval, number, p_value, sentence_case
-from alliance_outcome.report.labels import rater_label
+from alliance_outcome.report.formatting import (
+    ABSENT,
+    count,
+    estimate_with_interval,
+    interval,
+    number,
+    p_value,
+    sentence_case,
+)
+from alliance_outcome.report.labels import rater_label, words
 from alliance_outcome.report.references import cite
 from alliance_outcome.report.reliability_text import INTRODUCTION, comparison, refusals
 from alliance_outcome.report.tables import Cells, Table, make_grouped_table
@@ -18,16 +26,18 @@ _NAMES = {
     "between_client": "Between clients, of a client's mean",
     "session": "Of a single session",
 }
+_TERMS = tuple(f"omega_{name}" for name in _NAMES)
 
 
 def build(facts: Facts) -> Section:
     """Build the section."""
     results = facts.results
     table = results.estimates("reliability")
+    whole, parts = table[table["scale"] == TOTAL], table[table["scale"] != TOTAL]
     blocks: list[Block] = [Text(INTRODUCTION)]
-    blocks += [Text(text) for text in (comparison(table, results.raters), refusals(table)) if text]
+    blocks += [Text(text) for text in (comparison(whole, results.raters), refusals(whole)) if text]
     blocks.append(FigureBlock.of(facts.figures["reliability"]))
-    blocks += table_blocks([coefficient_table(table), means_table(table)])
+    blocks += table_blocks([coefficient_table(whole), parts_table(parts), means_table(whole)])
     return Section("reliability", "How reliably alliance is measured", tuple(blocks))
 
 
@@ -38,7 +48,7 @@ def coefficient_table(table: pd.DataFrame) -> Table:
         own = rows.set_index("term")
         name = sentence_case(rater_label(str(rater)))
         groups[name] = [
-            *(_cells(own, name, words) for name, words in _NAMES.items()),
+            *(_cells(own, name, heading) for name, heading in _NAMES.items()),
             (
                 "All sessions pooled",
                 ABSENT,
@@ -75,10 +85,10 @@ def _fit_cells(fit: pd.Series | None) -> Cells:
     )
 
 
-def _cells(own: pd.DataFrame, name: str, words: str) -> Cells:
+def _cells(own: pd.DataFrame, name: str, heading: str) -> Cells:
     omega = own.loc[f"omega_{name}"]
     return (
-        words,
+        heading,
         number(omega["estimate"]),
         interval(omega["ci_low"], omega["ci_high"]),
         number(own.loc[f"alpha_{name}", "estimate"]),
@@ -86,6 +96,30 @@ def _cells(own: pd.DataFrame, name: str, words: str) -> Cells:
         ABSENT,
         ABSENT,
     )
+
+
+def parts_table(table: pd.DataFrame) -> Table:
+    """Tabulate ω of the parts of the alliance."""
+    groups = {}
+    for rater, rows in table[table["term"].isin(_TERMS) & (table["status"] == "ok")].groupby(
+        "rater", sort=False
+    ):
+        groups[sentence_case(rater_label(str(rater)))] = [
+            (sentence_case(words(str(scale))), *_part_cells(own.set_index("term")))
+            for scale, own in rows.groupby("scale", sort=False)
+        ]
+    return make_grouped_table(
+        "reliability-parts",
+        "Reliability (ω) of the parts of the alliance.",
+        ("Part", *_NAMES.values()),
+        groups,
+        notes=("With 95\N{NO-BREAK SPACE}% Monte Carlo intervals. Parts have fewer items than the whole.",),
+    )
+
+
+def _part_cells(own: pd.DataFrame) -> list[str]:
+    rows = [own.loc[term] for term in _TERMS]
+    return [estimate_with_interval(row["estimate"], row["ci_low"], row["ci_high"]) for row in rows]
 
 
 def means_table(table: pd.DataFrame) -> Table:
