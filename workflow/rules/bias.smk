@@ -5,11 +5,6 @@ from alliance_outcome.analyses.bias import designs as bias_designs
 BIAS_CODE = ["analyses/bias", *PANEL_CODE]
 
 
-def bias_file(study):
-    """Return where the bias table of a study is stored."""
-    return f"config/reference/{study}/bias.csv"
-
-
 rule simulate_bias:
     input:
         check="results/{study}/data/check.json",

@@ -84,6 +84,11 @@ def pseudo_true_file(study):
     return f"config/reference/{study}/pseudo_true.csv"
 
 
+def bias_file(study):
+    """Return where the bias table of a study is stored."""
+    return f"config/reference/{study}/bias.csv"
+
+
 def stored_digest(path):
     """Digest a stored file, so that new contents re-run what uses it."""
     return file_digest(Path(path)) if Path(path).is_file() else "none"
