@@ -22,7 +22,7 @@ def main(snakemake) -> None:
         lines.append(
             f"study {study}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         )
-        for row in verdicts[verdicts["verdict"] != "reproduced"].fillna("").to_dict("records"):
+        for row in verdicts[verdicts["verdict"] != "reproduced"].astype(object).fillna("").to_dict("records"):
             detail = (
                 f" {row['column']}: reference {row['reference']}, new {row['new']}" if row["column"] else ""
             )
