@@ -583,6 +583,15 @@ def _agreement_rows(outcome_rater: str, therapists: int) -> Iterable[dict]:
                 "rater_b": "therapist",
             }
         )
+    for level, estimate in (("within_client", 1.1), ("between_client", 1.6)):
+        named = {
+            "row_id": f"limit.{level}",
+            "term": "limit_of_agreement",
+            "rater": "client",
+            "rater_b": "therapist",
+        }
+        base = _base("agreement", "differences", level, outcome_rater, therapists)
+        yield base | interval_row(estimate, 0.05, "multilevel") | named | {"unit": "scale points"}
     yield (
         _base("agreement", "agreement", None, outcome_rater, therapists)
         | interval_row(0.42, 0.06, "moments")

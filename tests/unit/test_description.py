@@ -132,16 +132,43 @@ def test_agreement_interval_covers_the_planted_correlation():
                 "alliance_therapist": 5 + pair[:, 1],
             }
         )
-        found = agreement_estimates(rows, study_example.context(), 10).iloc[0]
+        found = agreement_estimates(rows, study_example.context(commensurate=False), 10).iloc[0]
         assert found["level"] == "within_client"
         covered += found["ci_low"] <= 0.4 <= found["ci_high"]
     assert covered / 200 == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 200))
+
+
+def test_limits_of_agreement_hold_the_planted_spread_of_differences():
+    generator = np.random.default_rng(7)
+    client = np.repeat(np.arange(600), 6)
+    therapist = client // 15
+    parts = 0.8 * generator.normal(size=600)[client] + 0.5 * generator.normal(size=40)[therapist]
+    shared = generator.normal(size=len(client))
+    difference = 0.3 + parts + 0.6 * generator.normal(size=len(client))
+    rows = pd.DataFrame({"client": client, "therapist": therapist, "alliance_therapist": 5 + shared})
+    rows["alliance_client"] = rows["alliance_therapist"] + difference
+    found = agreement_estimates(rows, study_example.context(), 10).set_index(["term", "level"])
+    for level, spread in (("within_client", 0.6), ("between_client", 0.8), ("between_therapist", 0.5)):
+        row = found.loc[("limit_of_agreement", level)]
+        assert row["estimate"] == pytest.approx(1.96 * spread, rel=0.2)
+        assert row["ci_low"] < row["estimate"] < row["ci_high"]
+        assert row["ci_high"] - row["ci_low"] < 1.0
+        assert row["unit"] == "scale points"
+
+
+def test_limits_without_therapists_are_of_clients_and_sessions():
+    context = study_example.context(has_therapists=False)
+    rows = study_example.hybrid_rows().assign(therapist=None)
+    found = agreement_estimates(rows, context, 10)
+    levels = set(found.loc[found["term"] == "limit_of_agreement", "level"])
+    assert levels == {"within_client", "between_client_pooled"}
 
 
 def test_forms_that_differ_have_no_mean_difference():
     context = study_example.context(commensurate=False)
     found = agreement_estimates(study_example.hybrid_rows(), context, 10).set_index("term")
     assert found.loc["mean_difference", "status"] == "refused"
+    assert "limit_of_agreement" not in found.index
     assert (found.loc["correlation", "status"] == "ok").all()
 
 
@@ -160,6 +187,7 @@ def test_agreement_jackknife_equals_computing_again_without_each_cluster(has_the
         rows["therapist"] = None
     found = agreement_estimates(rows, context, 2).set_index(["term", "level"])
     labels = rows[cluster].unique()
+    found = found.drop(index="limit_of_agreement", level="term")
     again = [
         agreement_estimates(rows[rows[cluster] != label], context, 2).set_index(["term", "level"])
         for label in labels

@@ -1,7 +1,8 @@
 """Client–therapist agreement: correlation and mean difference at each level.
 
-Intervals come from the jackknife over the highest clusters (therapists, or clients without therapist ids), correlations
-on Fisher's z scale: sessions of a client and clients of a therapist are not independent.
+Limits of agreement have profile intervals. Other intervals come from the jackknife over the highest clusters
+(therapists, or clients without therapist ids), correlations on Fisher's z scale: sessions of a client and clients of a
+therapist are not independent.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ from alliance_outcome.design.levels import (
     split_levels,
 )
 from alliance_outcome.models.contrast import CI_LEVEL
+from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.multilevel import MultilevelModel
 
 #: A correlation at a level needs this many units to have a Fisher z standard error at all.
 FEWEST_UNITS = 4
+#: Standard deviations on either side of the mean between which 95 % of differences lie.
+NORMAL = float(stats.norm.ppf(0.975))
 
 
 def agreement_estimates(rows: pd.DataFrame, context: AnalysisContext, min_therapists: int) -> pd.DataFrame:
@@ -46,7 +51,7 @@ def agreement_estimates(rows: pd.DataFrame, context: AnalysisContext, min_therap
     Returns
     -------
     DataFrame
-        Estimates with terms ``correlation`` (by level) and ``mean_difference``.
+        Estimates with terms ``correlation`` and ``limit_of_agreement`` (by level) and ``mean_difference``.
     """
     measures = [f"alliance_{rater}" for rater in context.raters]
     complete = rows.dropna(subset=measures).reset_index(drop=True)
@@ -105,8 +110,43 @@ def _pair_rows(
         rows.append({**row, **numbers, **status})
     difference = {**base, **_names(pair, None, "mean_difference"), "unit": "scale points"}
     if context.commensurate:
-        return [*rows, {**difference, **_interval(*_mean_differences(split, measures, cluster))}]
+        own = {**difference, **_interval(*_mean_differences(split, measures, cluster))}
+        return [*rows, own, *_limit_rows(complete, pair, context, base, min_therapists)]
     return [*rows, {**difference, "status": "refused", "reason": "not applicable: the raters' forms differ"}]
+
+
+def _limit_rows(
+    complete: pd.DataFrame,
+    pair: tuple[str, str],
+    context: AnalysisContext,
+    base: dict[str, Any],
+    min_therapists: int,
+) -> list[dict[str, Any]]:
+    """Return half the width of the limits of agreement at each level, 1.96 standard deviations of the difference.
+
+    Sessions of a client are repeated measurements of a pair that varies (Bland & Altman 2007,
+    10.1080/10543400701329422): the difference has a part of each level, whose standard deviations come from one
+    multilevel model, with profile intervals.
+    """
+    levels = THREE_LEVELS if context.has_therapists else TWO_LEVELS
+    groups = ["therapist", "client"] if context.has_therapists else ["client"]
+    names = {WITHIN_CLIENT: "sd(residual)", BETWEEN_THERAPIST: "sd(therapist: Intercept)"}
+    table = complete.assign(difference=complete[f"alliance_{pair[0]}"] - complete[f"alliance_{pair[1]}"])
+    shared = {"unit": "scale points", "model": "differences", "engine": "multilevel"}
+    try:
+        fit = MultilevelModel.from_formula("difference ~ 1", table, groups=groups).fit()
+        limits = NORMAL * fit.confint("profile", CI_LEVEL)
+    except UnfittableModel as problem:
+        row = {**base, **shared, **_names(pair, None, "limit_of_agreement")}
+        return [{**row, "status": "refused", "reason": problem.reason}]
+    rows = []
+    for level in levels:
+        own = limits.loc[names.get(level, "sd(client: Intercept)")]
+        numbers = {"estimate": own["estimate"], "ci_low": own["ci_low"], "ci_high": own["ci_high"]}
+        status = status_fields(fit.converged, level, base["n_therapists"], min_therapists)
+        named = _names(pair, level, "limit_of_agreement")
+        rows.append({**base, **shared, **named, **numbers, "ci_kind": "profile", **status})
+    return rows
 
 
 def _names(pair: tuple[str, str], level: str | None, term: str) -> dict[str, Any]:

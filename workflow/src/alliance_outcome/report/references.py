@@ -36,6 +36,7 @@ REFERENCES = {
     "luedtke": Reference("Lüdtke et al., 2008", "10.1037/a0012869"),
     "allison": Reference("Allison, Williams & Moral-Benito, 2017", "10.1177/2378023117710578"),
     "carpenter": Reference("Carpenter & Kenward, 2013", "10.1002/9781119942283"),
+    "bland_altman": Reference("Bland & Altman, 2007", "10.1080/10543400701329422"),
     "lai": Reference("Lai, 2021", "10.1037/met0000287"),
     "hamaker": Reference("Hamaker, Kuiper & Grasman, 2015", "10.1037/a0038889"),
     "bates": Reference("Bates et al., 2015", "10.18637/jss.v067.i01"),

@@ -12,9 +12,15 @@ from alliance_outcome.report.estimate_tables import interval_heading, status_wor
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import ABSENT, interval, number, sentence_case
 from alliance_outcome.report.labels import ANALYSIS_LABELS, level_label, rater_label, words
+from alliance_outcome.report.references import cite
 from alliance_outcome.report.tables import Table, make_table
 
-_TERMS = {"correlation": "Correlation", "mean_difference": "Mean difference", "icc": "Intraclass correlation"}
+_TERMS = {
+    "correlation": "Correlation",
+    "mean_difference": "Mean difference",
+    "limit_of_agreement": "Limits of agreement",
+    "icc": "Intraclass correlation",
+}
 
 
 def build(facts: Facts) -> Section:
@@ -56,7 +62,11 @@ def agreement_table(table: pd.DataFrame) -> Table:
         )
     headings = ("Quantity", "Raters", "Level", "Reason", "Estimate", interval_heading(table))
     notes = (
-        "Intervals come from leaving out one cluster at a time (therapist, or client where there are no therapists).",
+        "Intervals come from leaving out one cluster at a time (therapist, or client where there are no therapists), "
+        "those of limits of agreement from the profile likelihood. Limits of agreement: 95 % of the parts of a "
+        "difference that belong to a level lie so many points on either side of the mean difference; a wide limit "
+        "within clients says that the two see the same session differently, a wide one between clients that some "
+        f"pairs differ for good {cite('bland_altman')}.",
     )
     return make_table("agreement", "Agreement of the raters.", headings, rows, numeric_from=4, notes=notes)
 
@@ -74,6 +84,8 @@ def _pair(row: Mapping[str, Any]) -> str:
 def _quantity(row: pd.Series) -> str:
     """Name a measure of agreement; a difference with its direction and unit."""
     name = _TERMS.get(row["term"], words(row["term"]))
+    if row["term"] == "limit_of_agreement":
+        return f"{name} (±, {row['unit']})" if row["status"] == "ok" else name
     if row["term"] != "mean_difference":
         return name
     unit = f", {row['unit']}" if row["status"] == "ok" else ""
