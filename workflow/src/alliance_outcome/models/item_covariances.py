@@ -30,9 +30,14 @@ Form = Literal["saturated", "one_factor"]
 _FEWEST_ITEMS = 3
 #: Share of an item's variance that starts between clients, and that of a factor.
 _BETWEEN, _COMMON = 0.4, 0.5
-#: Largest derivative by a parameter, per row, at a maximum; searches that begin where the one before stopped.
-_REACHED, _SEARCHES = 1e-5, 5
-_OPTIONS = {"maxiter": 20_000, "maxfun": 20_000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 30}
+#: Squared length of a Newton step, in standard errors, at the maximum, and where rounding lets nothing be gained.
+_CONVERGED, _ROUNDING = 1e-8, 1e-4
+_NEWTON_STEPS, _HALVINGS = 20, 20
+#: Gain in log-likelihood below which a search that begins where the last one stopped is the last, and most of them.
+_GAINED, _SEARCHES = 1e-3, 8
+#: Directions with less than this share of the largest information are not determined by the data.
+_UNDETERMINED = 1e-9
+_OPTIONS = {"maxiter": 20_000, "maxfun": 20_000, "ftol": 1e-13, "gtol": 1e-7, "maxcor": 30}
 #: Step of the differences behind the information, and a standard deviation that is taken for zero.
 _STEP, _ZERO = 1e-5, 1e-3
 
@@ -170,17 +175,8 @@ class ItemFit:
 
     @cached_property
     def information(self) -> FloatArray:
-        """Minus the second derivatives of the log-likelihood, by differences of exact first ones."""
-        columns = []
-        for number in range(len(self.parameters)):
-            step = np.zeros(len(self.parameters))
-            step[number] = _STEP
-            above, below = (
-                _evaluated(self.parameters + sign * step, self.rows, self.forms)[1] for sign in (1.0, -1.0)
-            )
-            columns.append(-(above - below) / (2.0 * _STEP))
-        found = np.array(columns)
-        return 0.5 * (found + found.T)
+        """Minus the second derivatives of the log-likelihood."""
+        return _information(self.parameters, self.rows, self.forms)
 
     def draws(self, n_draws: int, seed: int) -> FloatArray:
         """Draw parameters from their approximate distribution.
@@ -312,16 +308,53 @@ def fit_items(rows: ItemRows, within: Form = "one_factor", between: Form = "one_
             return 1e10, np.zeros(len(parameters))
         return -value / n, -gradient / n
 
-    place = _start(rows, forms)
+    place, value = _start(rows, forms), -np.inf
     for _ in range(_SEARCHES):
         found = optimize.minimize(negative, place, jac=True, method="L-BFGS-B", options=_OPTIONS)
-        place = found.x
-        converged = float(np.abs(negative(place)[1]).max()) < _REACHED
-        if converged:
+        gain, place, value = -found.fun * n - value, found.x, -found.fun * n
+        if gain < _GAINED:
             break
+    converged = gain < _GAINED
+    if "saturated" not in forms:
+        # Free matrices may be singular, where second derivatives say nothing.
+        place, value, converged = _polished(place, rows, forms)
     # The likelihood of standardised items is that of the items but for their units.
     units = float((~np.isnan(rows.values)).sum(axis=0) @ np.log(rows.scale))
-    return ItemFit(rows, forms, place, float(-found.fun) * n - units, converged)
+    return ItemFit(rows, forms, place, value - units, converged)
+
+
+def _polished(place: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> tuple[FloatArray, float, bool]:
+    """Take Newton steps to the maximum: where a search stops depends on rounding, and so on the order of rows."""
+    value, gradient = _evaluated(place, rows, forms)
+    for _ in range(_NEWTON_STEPS):
+        values, vectors = np.linalg.eigh(_information(place, rows, forms))
+        # What the data do not determine is left where it is.
+        known = values > _UNDETERMINED * values[-1]
+        own = vectors[:, known]
+        step = own @ ((own.T @ gradient) / values[known])
+        if float(gradient @ step) < _CONVERGED:
+            return place, value, True
+        for halving in range(_HALVINGS):
+            moved = place + 0.5**halving * step
+            after, turned = _evaluated(moved, rows, forms)
+            if np.isfinite(after) and after > value:
+                break
+        else:
+            return place, value, float(gradient @ step) < _ROUNDING
+        place, value, gradient = moved, after, turned
+    return place, value, False
+
+
+def _information(place: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> FloatArray:
+    """Return minus the second derivatives of the log-likelihood, by differences of exact first ones."""
+    columns = []
+    for number in range(len(place)):
+        step = np.zeros(len(place))
+        step[number] = _STEP
+        above, below = (_evaluated(place + sign * step, rows, forms)[1] for sign in (1.0, -1.0))
+        columns.append(-(above - below) / (2.0 * _STEP))
+    found = np.array(columns)
+    return 0.5 * (found + found.T)
 
 
 def degrees_of_freedom(d: int) -> int:
