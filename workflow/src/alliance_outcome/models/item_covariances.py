@@ -318,9 +318,21 @@ def fit_items(rows: ItemRows, within: Form = "one_factor", between: Form = "one_
     if "saturated" not in forms:
         # Free matrices may be singular, where second derivatives say nothing.
         place, value, converged = _polished(place, rows, forms)
+    place = _signed(place, len(rows.items), forms)
     # The likelihood of standardised items is that of the items but for their units.
     units = float((~np.isnan(rows.values)).sum(axis=0) @ np.log(rows.scale))
     return ItemFit(rows, forms, place, value - units, converged)
+
+
+def _signed(place: FloatArray, d: int, forms: tuple[Form, Form]) -> FloatArray:
+    """Choose signs that mean nothing: loadings add up to more than zero, roots of unique variances are not below it."""
+    found, at = place.copy(), d
+    for form in forms:
+        if form == "one_factor":
+            found[at : at + d] *= 1.0 if found[at : at + d].sum() >= 0.0 else -1.0
+            found[at + d : at + 2 * d] = np.abs(found[at + d : at + 2 * d])
+        at += _size(form, d)
+    return found
 
 
 def _polished(place: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> tuple[FloatArray, float, bool]:
