@@ -70,7 +70,7 @@ def test_what_is_drawn_has_the_expected_values_and_spread(values, result):
 
 
 def test_without_a_shift_it_is_full_information_maximum_likelihood(result):
-    found = shifted_differences(result, PAIR, (0.0,), n_imputations=30, seed=4)[0.0]
+    found = shifted_differences(result, [PAIR], (0.0,), n_imputations=30, seed=4)[PAIR][0.0]
     own = result.difference(*PAIR)
     assert found.contrast.estimate == pytest.approx(own.estimate, abs=4 * found.monte_carlo_error)
     assert found.monte_carlo_error < 0.3 * own.std_error
@@ -82,13 +82,13 @@ def test_a_shift_that_goes_with_the_last_rating_moves_the_difference():
     values = panel_values(5, 400, WAVES)
     values[values[:, 3, 1] > 3.8, 4:] = np.nan
     result = CrossLaggedModel(sessions_of(values), "severity", RATERS, WAVES).fit()
-    found = shifted_differences(result, PAIR, (-2.0, 2.0), n_imputations=4, seed=4)
+    found = shifted_differences(result, [PAIR], (-2.0, 2.0), n_imputations=4, seed=4)[PAIR]
     assert found[2.0].contrast.estimate > found[-2.0].contrast.estimate + 0.05
 
 
 def test_the_dynamic_model_is_imputed_too(values):
     result = DynamicPanelModel(sessions_of(values), "severity", RATERS, WAVES).fit()
-    found = shifted_differences(result, PAIR, (0.0,), n_imputations=20, seed=4)[0.0]
+    found = shifted_differences(result, [PAIR], (0.0,), n_imputations=20, seed=4)[PAIR][0.0]
     own = result.difference(*PAIR)
     assert found.contrast.estimate == pytest.approx(own.estimate, abs=4.5 * found.monte_carlo_error)
 
@@ -113,4 +113,4 @@ def test_rubins_rules():
 def test_nobody_who_leaves_is_said():
     result = CrossLaggedModel(sessions_of(panel_values(1, 150, WAVES)), "severity", RATERS, WAVES).fit()
     with pytest.raises(UnavailableInference, match="no client leaves"):
-        shifted_differences(result, PAIR, (1.0,), n_imputations=2, seed=1)
+        shifted_differences(result, [PAIR], (1.0,), n_imputations=2, seed=1)

@@ -22,7 +22,7 @@ rule simulate_panel_coverage:
         code=code_digest(
             [
                 *(f"analyses/panel_coverage/{name}.py" for name in ("designs", "studies")),
-                *("analyses/bias/estimators.py", "models"),
+                *("analyses/bias/estimators.py", "analyses/panel_plan.py", "models"),
             ]
         ),
     script:

@@ -12,7 +12,6 @@ from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.panel_fits import PanelVersion, fitted_version
 from alliance_outcome.analyses.panel_names import DYNAMIC, PLAIN, TRENDS
 from alliance_outcome.analyses.panel_plan import PanelPlan
-from alliance_outcome.models.panel_result import PanelResult
 
 CONSTRAINT_COLUMNS = (
     *("model", "constraint", "chi_square", "df", "p_value"),
@@ -78,15 +77,12 @@ def _row(version: PanelVersion, constraint: str, small: PanelVersion, large: Pan
     assert one is not None
     assert other is not None
     test = other.likelihood_ratio(one)
+    criteria, against = one.information_criteria(), other.information_criteria()
     return {
         **base,
         "chi_square": test["statistic"],
         "df": test["df"],
         "p_value": test["p_value"],
-        "aic_difference": _criterion(one, "aic") - _criterion(other, "aic"),
-        "bic_difference": _criterion(one, "bic") - _criterion(other, "bic"),
+        "aic_difference": criteria["aic"] - against["aic"],
+        "bic_difference": criteria["bic"] - against["bic"],
     }
-
-
-def _criterion(result: PanelResult, name: str) -> float:
-    return float(result.fit_indices()[name])

@@ -7,7 +7,7 @@ client; these rows say how far from that the truth must be to change what the co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 from alliance_outcome.analyses.context import AnalysisContext
@@ -42,25 +42,24 @@ def departure_rows(
     dict
     """
     assert version.result is not None
-    for first, second in combinations(context.raters, 2):
-        try:
-            found = shifted_differences(
-                version.result, (first, second), SHIFTS, n_imputations=N_IMPUTATIONS, seed=seed
-            )
-        except UnavailableInference as problem:
-            reason = {"status": "refused", "reason": problem.reason}
-            found = dict.fromkeys(SHIFTS, reason)
-        for shift, each in found.items():
-            model = shifted_model(version.model, shift)
-            yield {
-                **base,
-                **named_row(model, "difference", first, second, 1),
-                "model": model,
-                "role": "sensitivity",
-                "unit": contrast_unit(context),
-                "missing_method": f"outcomes after leaving imputed, {shift:+g} standard deviations (MNAR)",
-                **(_pooled_fields(each) if isinstance(each, Pooled) else each),
-            }
+    pairs = list(combinations(context.raters, 2))
+    refused: dict[str, Any] = {}
+    found: dict[tuple[str, str], dict[float, Pooled]] = {}
+    try:
+        found = shifted_differences(version.result, pairs, SHIFTS, n_imputations=N_IMPUTATIONS, seed=seed)
+    except UnavailableInference as problem:
+        refused = {"status": "refused", "reason": problem.reason}
+    for pair, shift in product(pairs, SHIFTS):
+        model = shifted_model(version.model, shift)
+        yield {
+            **base,
+            **named_row(model, "difference", *pair, 1),
+            "model": model,
+            "role": "sensitivity",
+            "unit": contrast_unit(context),
+            "missing_method": f"outcomes after leaving imputed, {shift:+g} standard deviations (MNAR)",
+            **(refused or _pooled_fields(found[pair][shift])),
+        }
 
 
 def _pooled_fields(found: Pooled) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from alliance_outcome.analyses.panel_plan import (
     build,
     plan,
     rater_columns,
-    with_lags,
 )
 from alliance_outcome.design.levels import WITHIN_CLIENT
 from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
@@ -138,7 +137,7 @@ def panel_versions(
             yield fitted_version(other, table, context, f"first_{waves}_sessions", EVERYBODY)
     if primary == TRENDS:
         for lags in range(2, MOST_LAGS + 1):
-            yield fitted_version(with_lags(chosen, lags), table, context, f"lags_{lags}", EVERYBODY)
+            yield fitted_version(replace(chosen, lags=lags), table, context, f"lags_{lags}", EVERYBODY)
         known = _reliability(measurement, context)
         if known:
             corrected = replace(chosen, reliability=known)

@@ -7,7 +7,7 @@ reach, or as many of these as the number of clients carries.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -186,10 +186,10 @@ def counted_parameters(proposal: PanelPlan, table: pd.DataFrame, context: Analys
     int
     """
     structure = build(proposal, table.iloc[:0], context).structure()
-    return sum(not label.startswith("mean(") and not _is_initial(label) for label in structure.labels)
+    return sum(not (label.startswith("mean(") or is_given(label)) for label in structure.labels)
 
 
-def _is_initial(label: str) -> bool:
+def is_given(label: str) -> bool:
     """Whether a parameter describes what the dynamic model takes as given: first severity, ratings, covariances."""
     return "[" in label and "~" not in label and "residual" not in label
 
@@ -234,8 +234,3 @@ def build(
         reliability=proposal.reliability,
         **panel,
     )
-
-
-def with_lags(proposal: PanelPlan, lags: int) -> PanelPlan:
-    """Return the plan with more lags."""
-    return replace(proposal, lags=lags)

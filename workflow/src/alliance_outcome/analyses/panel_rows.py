@@ -127,31 +127,20 @@ def interval_fields(
 def contrast_rows(
     version: PanelVersion, base: Mapping[str, Any], context: AnalysisContext
 ) -> Iterator[dict[str, Any]]:
-    """Yield standardised paths to severity and their differences, at every lag that the model has."""
+    """Yield standardised paths to severity and their differences at the last lag; shorter ones have models too."""
     pairs = list(combinations(context.raters, 2))
     if version.result is None:
         for first, second in pairs:
             yield {**base, **named_row(version.model, "difference", first, second, 1)}
         return
-    result = version.result
-    for lag in range(1, version.plan.lags + 1):
-        if version.plan.lags > 1 and lag < version.plan.lags:
-            # Shorter lags have models of their own.
-            continue
-        for rater in context.raters:
-            named = named_row(version.model, "coefficient_standardised", rater, None, lag)
-            unit = {"unit": contrast_unit(context)}
-            yield {
-                **base,
-                **named,
-                **unit,
-                **interval_fields(
-                    version,
-                    lambda r=rater, k=lag: result.contrast(result.effect_weights(r, k), kind="observed"),
-                ),
-            }
-        for first, second in pairs:
-            yield from _pair_rows(version, base, context, (first, second), lag)
+    result, lag = version.result, version.plan.lags
+    for rater in context.raters:
+        named = named_row(version.model, "coefficient_standardised", rater, None, lag)
+        weights = result.effect_weights(rater, lag)
+        tested = interval_fields(version, lambda own=weights: result.contrast(own, kind="observed"))
+        yield {**base, **named, "unit": contrast_unit(context), **tested}
+    for pair in pairs:
+        yield from _pair_rows(version, base, context, pair, lag)
 
 
 def _pair_rows(

@@ -98,11 +98,6 @@ class ItemRows:
         cells = sorted_cells(ones, values, codes.astype(np.intp), codes.astype(np.intp)).cells
         return cls(values, codes.astype(np.intp), cells, scale, tuple(map(str, items.columns)))
 
-    @property
-    def n_clients(self) -> int:
-        """Number of clients."""
-        return int(self.clients.max()) + 1
-
     @cached_property
     def mean_rows(self) -> float:
         """Harmonic mean of the rows of clients."""
@@ -130,11 +125,6 @@ class ItemFit:
     parameters: FloatArray
     log_likelihood: float
     converged: bool
-
-    @property
-    def n_parameters(self) -> int:
-        """Free parameters, expected values included."""
-        return len(self.parameters)
 
     def matrices(self, parameters: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
         """Return Σ_W and Σ_B in the items' units.

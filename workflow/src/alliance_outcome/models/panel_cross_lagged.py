@@ -70,8 +70,8 @@ def cross_lagged_structure(model: CrossLagged, means: FloatArray, variances: Flo
     Returns
     -------
     PanelStructure
-        Variables in the order of :attr:`~alliance_outcome.models.panel_layout.WidePanel.flat`. Latent variables are
-        departures within clients in the same order, then intercepts, then slopes.
+        Variables of one wave after the other, as in :class:`~alliance_outcome.models.panel_layout.WidePanel`. Latent
+        variables are departures within clients in the same order, then intercepts, then slopes.
     """
     return PanelStructure(
         _loadings(model),

@@ -53,10 +53,29 @@ def fit_indices(data: PanelData, maximum: PanelMaximum, moments: Moments) -> pd.
         "tli": _tucker_lewis(chi_square, df, baseline, baseline_df),
         **_approximation_error(chi_square, df, n),
         "srmr": _residual_correlation(maximum, moments) if moments.converged else np.nan,
-        "aic": -2.0 * maximum.value + 2.0 * n_parameters,
-        "bic": -2.0 * maximum.value + np.log(n) * n_parameters,
+        **information_criteria(maximum, n),
     }
     return pd.Series(found)
+
+
+def information_criteria(maximum: PanelMaximum, n_clients: int) -> dict[str, float]:
+    """Return AIC and BIC, which need no other model.
+
+    Parameters
+    ----------
+    maximum : PanelMaximum
+    n_clients : int
+
+    Returns
+    -------
+    dict of str to float
+        aic and bic.
+    """
+    n_parameters = maximum.structure.n_parameters
+    return {
+        "aic": -2.0 * maximum.value + 2.0 * n_parameters,
+        "bic": -2.0 * maximum.value + float(np.log(n_clients)) * n_parameters,
+    }
 
 
 def _comparative(chi_square: float, df: int, baseline: float, baseline_df: int) -> float:

@@ -60,19 +60,19 @@ def after_leaving(result: PanelResult) -> np.ndarray:
 
 def shifted_differences(
     result: PanelResult,
-    pair: tuple[str, str],
+    pairs: Sequence[tuple[str, str]],
     shifts: Sequence[float],
     *,
     n_imputations: int,
     seed: int,
-) -> dict[float, Pooled]:
-    """Return the difference of two raters' paths for each shift of what comes after leaving.
+) -> dict[tuple[str, str], dict[float, Pooled]]:
+    """Return the differences of raters' paths for each shift of what comes after leaving.
 
     Parameters
     ----------
     result : PanelResult
         Of values taken to be missing at random.
-    pair : tuple of str
+    pairs : sequence of tuple of str
         Raters.
     shifts : sequence of float
         Added to outcomes after leaving, in standard deviations within clients.
@@ -82,7 +82,8 @@ def shifted_differences(
 
     Returns
     -------
-    dict of float to Pooled
+    dict
+        By pair, and by shift.
 
     Raises
     ------
@@ -93,12 +94,17 @@ def shifted_differences(
     if not left.any():
         raise UnavailableInference("no client leaves before the last session used")
     unit = result.within_sd[result.description.outcome]
-    found: dict[float, list[Contrast]] = {shift: [] for shift in shifts}
+    found: dict[tuple[str, str], dict[float, list[Contrast]]] = {
+        pair: {shift: [] for shift in shifts} for pair in pairs
+    }
     for values in imputations(result, left, n_imputations, seed):
         for shift in shifts:
             again = _again(result, np.where(left, values + shift * unit, values))
-            found[shift].append(again.contrast(again.difference_weights(*pair), kind="observed"))
-    return {shift: pooled(contrasts) for shift, contrasts in found.items()}
+            for pair, contrasts in found.items():
+                contrasts[shift].append(again.contrast(again.difference_weights(*pair), kind="observed"))
+    return {
+        pair: {shift: pooled(each) for shift, each in contrasts.items()} for pair, contrasts in found.items()
+    }
 
 
 def _again(result: PanelResult, values: FloatArray) -> PanelResult:

@@ -75,11 +75,6 @@ class WidePanel:
     clients: pd.Index
     names: tuple[str, ...]
 
-    @property
-    def flat(self) -> FloatArray:
-        """Clients by variables of one wave after the other, shape (n_clients, n_waves * n_variables)."""
-        return self.values.reshape(len(self.values), -1)
-
 
 def wide_panel(
     sessions: pd.DataFrame,

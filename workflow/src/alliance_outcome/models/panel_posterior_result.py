@@ -118,13 +118,7 @@ class PanelPosterior:
         ValueError
             If there is no such path.
         """
-        labels = [
-            row.label
-            for row in self.description.paths
-            if (row.effect, row.cause, row.lag) == (effect, cause, lag)
-        ]
-        if not labels:
-            raise ValueError(f"the model has no path from {cause} to {effect} at lag {lag}")
+        labels = self.description.path_labels(effect, cause, lag)
         return self.tree.posterior["parameter"].sel(label=labels).mean("label")
 
     def effect_of(self, rater: str, lag: int = 1, spreads: Spreads = "uncertain") -> DataArray:

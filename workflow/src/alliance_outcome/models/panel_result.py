@@ -26,7 +26,7 @@ from alliance_outcome.models.panel_fit import (
     observed_information_of,
     saturated,
 )
-from alliance_outcome.models.panel_fit_indices import fit_indices
+from alliance_outcome.models.panel_fit_indices import fit_indices, information_criteria
 from alliance_outcome.models.panel_likelihood import NotPositiveDefinite
 from alliance_outcome.models.panel_structure import PanelStructure
 
@@ -95,6 +95,30 @@ class PanelDescription:
     bounded: tuple[int, ...] | None
     latent: dict[tuple[str, int], int] | None
     within_sd: dict[str, float]
+
+    def path_labels(self, effect: str, cause: str, lag: int = 1) -> list[str]:
+        """Name the parameter of a path in each wave; one name again and again where it is the same in all.
+
+        Parameters
+        ----------
+        effect, cause : str
+            Columns.
+        lag : int
+            Waves between them.
+
+        Returns
+        -------
+        list of str
+
+        Raises
+        ------
+        ValueError
+            If there is no such path.
+        """
+        labels = [row.label for row in self.paths if (row.effect, row.cause, row.lag) == (effect, cause, lag)]
+        if not labels:
+            raise ValueError(f"the model has no path from {cause} to {effect} at lag {lag}")
+        return labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -399,13 +423,7 @@ class PanelResult:
         ValueError
             If there is no such path.
         """
-        labels = [
-            row.label
-            for row in self.description.paths
-            if (row.effect, row.cause, row.lag) == (effect, cause, lag)
-        ]
-        if not labels:
-            raise ValueError(f"the model has no path from {cause} to {effect} at lag {lag}")
+        labels = self.description.path_labels(effect, cause, lag)
         free = [label for label in labels if label in self.structure.labels]
         found: dict[str, float] = {}
         for label in free:
@@ -607,6 +625,10 @@ class PanelResult:
             See :func:`~alliance_outcome.models.panel_fit_indices.fit_indices`.
         """
         return fit_indices(self.rows.data, self.maximum, self.moments)
+
+    def information_criteria(self) -> dict[str, float]:
+        """Return AIC and BIC, without the fit of any other model."""
+        return information_criteria(self.maximum, self.n_clients)
 
     def constrain(
         self, *, equal: Sequence[Sequence[str]] = (), fixed: Mapping[str, float] | None = None

@@ -26,6 +26,7 @@ from alliance_outcome.analyses.panel_coverage.designs import (
     TRUTH,
     Design,
 )
+from alliance_outcome.analyses.panel_plan import is_given
 from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.panel import CrossLaggedModel, DynamicPanelModel
@@ -135,12 +136,9 @@ def free_parameters(structure: PanelStructure) -> int:
     int
         Without what describes the first session, and what the dynamic model takes as given.
     """
-
-    def counted(label: str) -> bool:
-        given = "[" in label and "~" not in label and "residual" not in label
-        return not (label.startswith("mean(") or "(first " in label or given)
-
-    return sum(map(counted, structure.labels))
+    return sum(
+        not (label.startswith("mean(") or "(first " in label or is_given(label)) for label in structure.labels
+    )
 
 
 def intervals(design: Design, studies: range) -> pd.DataFrame:
