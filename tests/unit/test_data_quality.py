@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alliance_outcome.analyses.data_quality import CHECK_COLUMNS, data_quality
+from alliance_outcome.analyses.data_quality import data_quality
+from alliance_outcome.analyses.model_checks import CHECK_COLUMNS
 
 RATERS = ("client", "therapist")
 REVERSED = (3, 9)

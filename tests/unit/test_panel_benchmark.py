@@ -8,15 +8,15 @@ import pytest
 
 from alliance_outcome.analyses.engine_benchmark import r_process
 from alliance_outcome.analyses.panel_benchmark.measuring import (
-    COLUMNS,
     MEASUREMENT_COLUMNS,
     Plan,
     measure,
-    model_of,
     simulate,
     write_wide,
 )
 from alliance_outcome.analyses.panel_benchmark.verdicts import agreement, verdict_table
+from alliance_outcome.analyses.panel_coverage.designs import PLAIN
+from alliance_outcome.analyses.panel_coverage.studies import NAMES, model_of
 from alliance_outcome.report.panel_speed import panel_speed_page
 
 SCRIPT = Path(__file__).parents[2] / "workflow/scripts/benchmark_lavaan.R"
@@ -68,9 +68,9 @@ def test_data_reach_lavaan_as_they_are(tmp_path):
     values = simulate(30, 4, 3)
     write_wide(values, tmp_path / "panel.csv")
     table = pd.read_csv(tmp_path / "panel.csv")
-    assert list(table.columns[:4]) == [*(f"{name}1" for name in COLUMNS), "severity2"]
+    assert list(table.columns[:4]) == [*(f"{name}1" for name in NAMES), "severity2"]
     assert table.to_numpy() == pytest.approx(values.reshape(30, -1), nan_ok=True)
-    assert model_of(values).panel.values == pytest.approx(values, nan_ok=True)
+    assert model_of(PLAIN, values).panel.values == pytest.approx(values, nan_ok=True)
 
 
 def test_a_whole_run_with_a_stand_in_for_r(tmp_path, monkeypatch):

@@ -89,7 +89,7 @@ rule measure_panel:
     threads: workflow.cores
     params:
         seed=derive_seed(RUN.seed, "benchmark", "panel") % 2**31,
-        code=code_digest(["models", "analyses/panel_benchmark"]),
+        code=code_digest(["models", "analyses/panel_benchmark", "analyses/panel_coverage"]),
     script:
         "../scripts/measure_panel.py"
 

@@ -37,7 +37,12 @@ rule tabulate_panel_coverage:
     log:
         "results/panel_coverage/logs/tabulate_{sessions}.log",
     params:
-        code=code_digest([f"analyses/panel_coverage/{name}.py" for name in ("designs", "table")]),
+        code=code_digest(
+            [
+                "analyses/bias/table.py",
+                *(f"analyses/panel_coverage/{name}.py" for name in ("designs", "table")),
+            ]
+        ),
     script:
         "../scripts/tabulate_panel_coverage.py"
 

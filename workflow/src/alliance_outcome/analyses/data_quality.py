@@ -21,11 +21,10 @@ from statsmodels.tools.sm_exceptions import (
 )
 
 from alliance_outcome.analyses.description import SMALLEST_CELL, held_sessions
-from alliance_outcome.analyses.model_checks import check
+from alliance_outcome.analyses.model_checks import CHECK_COLUMNS, check
 from alliance_outcome.models.fitted_state import FloatArray
 
 STAGE = "data_quality"
-CHECK_COLUMNS = ("stage", "name", "passed", "value", "limit", "text")
 
 #: Share of forms with one answer throughout, of jumps over half the scale, and of ratings at the top (Terwee et al.
 #: 2007,

@@ -15,7 +15,7 @@ import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.estimates import estimates_frame
-from alliance_outcome.analyses.model_checks import check
+from alliance_outcome.analyses.model_checks import CHECK_COLUMNS, check
 from alliance_outcome.analyses.panel_constraints import CONSTRAINT_COLUMNS, constraint_rows
 from alliance_outcome.analyses.panel_departure import departure_rows
 from alliance_outcome.analyses.panel_fits import (
@@ -27,8 +27,6 @@ from alliance_outcome.analyses.panel_fits import (
 from alliance_outcome.analyses.panel_plan import panel_table, usable_waves
 from alliance_outcome.analyses.panel_rows import ANALYSIS, base_row, contrast_rows, path_rows, role_of
 from alliance_outcome.settings import MeasurementErrorSettings
-
-CHECK_COLUMNS = ("stage", "name", "passed", "value", "limit", "text")
 
 
 @dataclass(frozen=True)

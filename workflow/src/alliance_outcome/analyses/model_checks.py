@@ -14,6 +14,9 @@ from alliance_outcome.analyses.multilevel import FittedModel
 #: A likelihood ratio above the 95 % point of χ² with one degree of freedom rejects independent residuals.
 LIKELIHOOD_RATIO_LIMIT = float(stats.chi2.ppf(0.95, 1))
 
+#: Columns of a table of checks.
+CHECK_COLUMNS = ("stage", "name", "passed", "value", "limit", "text")
+
 
 def check(
     stage: str, name: str, passed: bool | None, value: float | None, limit: float | None, text: str

@@ -127,6 +127,27 @@ def wide_panel(
     return WidePanel(values[known], pd.Index(labels)[known], tuple(each.name for each in variables))
 
 
+def long_panel(values: FloatArray, names: Sequence[str]) -> pd.DataFrame:
+    """Put the sessions of clients beneath each other: the reverse of :func:`wide_panel`.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_clients, n_waves, n_variables)
+    names : sequence of str
+        Of the variables.
+
+    Returns
+    -------
+    DataFrame
+        client and session, numbered from 0 and from 1, and a column for each variable.
+    """
+    clients, waves, _ = values.shape
+    table = pd.DataFrame(values.reshape(clients * waves, -1), columns=list(names))
+    table.insert(0, "client", np.repeat(np.arange(clients), waves))
+    table.insert(1, "session", np.tile(np.arange(1, waves + 1), clients))
+    return table
+
+
 def _require_columns(sessions: pd.DataFrame, columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in sessions]
     if missing:

@@ -21,7 +21,7 @@ from alliance_outcome.analyses.bayesian_benchmark.verdicts import (
     whole_processes,
 )
 from alliance_outcome.analyses.engine_benchmark.verdicts import ALLOWANCE
-from alliance_outcome.report.engine_speed import quantity, text_table, times
+from alliance_outcome.report.engine_speed import closing, quantity, text_table, times
 
 _MEASURES = {
     SAMPLING: "NUTS, sampling",
@@ -86,8 +86,7 @@ def bayesian_speed_page(
             _PROCESS_HEADINGS, [_process_cells(row) for _, row in whole_processes(measurements).iterrows()]
         ),
         _asked(measurements),
-        "Machine: " + "; ".join(f"{name} {value}" for name, value in conditions.items()) + ".",
-        "Left out:\n\n" + "\n".join(f"- {reason}" for reason in left_out) if left_out else "",
+        *closing(conditions, left_out),
         "Every posterior is in `bayesian_measurements.csv`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -85,11 +85,33 @@ def speed_page(
         _verdict(speed),
         _agreement(speed),
         _scaled(measurements),
-        "Machine: " + "; ".join(f"{name} {value}" for name, value in conditions.items()) + ".",
-        "Left out:\n\n" + "\n".join(f"- {reason}" for reason in left_out) if left_out else "",
+        *closing(conditions, left_out),
         f"Growth (`growth.svg`, values in `growth.csv`): {growth} Every run of the table is in `measurements.csv`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def closing(conditions: Mapping[str, str], left_out: Sequence[str]) -> list[str]:
+    """Write what every benchmark's page ends with: the machine, and what was left out.
+
+    Parameters
+    ----------
+    conditions : mapping of str
+        Machine, load and versions.
+    left_out : sequence of str
+        What was not measured, and why.
+
+    Returns
+    -------
+    list of str
+        Paragraphs.
+    """
+    machine = "Machine: " + "; ".join(f"{name} {value}" for name, value in conditions.items()) + "."
+    return (
+        [machine, "Left out:\n\n" + "\n".join(f"- {reason}" for reason in left_out)]
+        if left_out
+        else [machine]
+    )
 
 
 def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from alliance_outcome.analyses.engine_benchmark.verdicts import ALLOWANCE
 from alliance_outcome.analyses.panel_benchmark.measuring import FIT, SAMPLING, WHOLE
 from alliance_outcome.analyses.panel_benchmark.verdicts import agreement, verdict_table
-from alliance_outcome.report.engine_speed import quantity, text_table, times
+from alliance_outcome.report.engine_speed import closing, quantity, text_table, times
 
 _MEASURES = {WHOLE: "fit and standard errors", FIT: "fit", SAMPLING: "NUTS, smallest ESS of all quantities"}
 _HEADINGS = ("what", "clients / sessions", "takes", "lavaan takes", "ratio", "limit", "passes")
@@ -46,8 +46,7 @@ def panel_speed_page(
         text_table(_HEADINGS, [_cells(row) for _, row in verdicts.iterrows()]),
         _summary(verdicts),
         _agreement(agreement(measurements)),
-        "Machine: " + "; ".join(f"{name} {value}" for name, value in conditions.items()) + ".",
-        "Left out:\n\n" + "\n".join(f"- {reason}" for reason in left_out) if left_out else "",
+        *closing(conditions, left_out),
         "Every run is in `panel_measurements.csv`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

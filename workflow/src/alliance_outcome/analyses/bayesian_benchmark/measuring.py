@@ -27,6 +27,7 @@ from alliance_outcome.analyses.bayesian_benchmark.model import Draws, Sampled
 from alliance_outcome.analyses.engine_benchmark.designs import SIZES, DataFiles, Design
 from alliance_outcome.analyses.engine_benchmark.machine import describe_machine, load_average
 from alliance_outcome.analyses.engine_benchmark.r_process import BenchmarkFailed, NotAvailable, RProcess
+from alliance_outcome.analyses.engine_benchmark.records import Measured
 
 #: Whether a process had sampled before, or does nothing else.
 HOT, WHOLE = "hot", "whole"
@@ -97,25 +98,6 @@ class Plan:
     def draws_of(self, contestant: str, design: Design) -> Draws:
         """Return how many draws a contestant is asked for."""
         return self.fewer.get((contestant, design), self.draws[contestant])
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a run of the benchmark found.
-
-    Parameters
-    ----------
-    measurements : DataFrame
-        One row per posterior, :data:`MEASUREMENT_COLUMNS`.
-    conditions : dict of str
-        Machine, load and versions.
-    left_out : list of str
-        What was not measured, and why.
-    """
-
-    measurements: pd.DataFrame
-    conditions: dict[str, str]
-    left_out: list[str]
 
 
 def measure(plan: Plan, seed: int, script: Path, say: Callable[[str], None]) -> Measured:

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from alliance_outcome.analyses.panel_names import TRENDS
+from alliance_outcome.models.fitted_state import FloatArray
 
 BIAS_COLUMNS = (
     *("n_clients", "n_waves", "n_values"),
@@ -27,7 +28,8 @@ BIAS_COLUMNS = (
     ),
 )
 
-_Z = float(stats.norm.ppf(0.975))
+#: Standard errors on either side of an estimate in a 95 % interval.
+NORMAL = float(stats.norm.ppf(0.975))
 
 
 def bias_table(replications: pd.DataFrame) -> pd.DataFrame:
@@ -87,20 +89,36 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
         reasons = group["reason"].dropna()
         return {**base, "reason": reasons.iloc[0] if len(reasons) else ""}
     error = known["estimate"].to_numpy() - truth
-    width = _Z * known["std_error"].to_numpy()
     squares = error**2
     rmse = float(np.sqrt(squares.mean()))
-    covered = np.abs(error) <= width
-    rejected = np.abs(error + truth) > width
-    n = len(known)
+    rejected = np.abs(error + truth) > NORMAL * known["std_error"].to_numpy()
     return {
         **base,
-        "bias": float(error.mean()),
-        "bias_mcse": float(error.std(ddof=1) / np.sqrt(n)),
+        **bias_and_coverage(error, known["std_error"].to_numpy()),
         "rmse": rmse,
-        "rmse_mcse": float(squares.std(ddof=1) / np.sqrt(n) / (2.0 * rmse)) if rmse > 0.0 else 0.0,
-        **_share("coverage", covered),
+        "rmse_mcse": float(squares.std(ddof=1) / np.sqrt(len(known)) / (2.0 * rmse)) if rmse > 0.0 else 0.0,
         **_share("rejected", rejected),
+    }
+
+
+def bias_and_coverage(error: FloatArray, std_error: FloatArray) -> dict[str, float]:
+    """Return bias and the coverage of 95 % intervals, with their Monte Carlo errors.
+
+    Parameters
+    ----------
+    error : ndarray, shape (n,)
+        Estimates less the truth, of at least two replications.
+    std_error : ndarray, shape (n,)
+
+    Returns
+    -------
+    dict of str to float
+        bias, bias_mcse, coverage and coverage_mcse.
+    """
+    return {
+        "bias": float(error.mean()),
+        "bias_mcse": float(error.std(ddof=1) / np.sqrt(len(error))),
+        **_share("coverage", np.abs(error) <= NORMAL * std_error),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from alliance_outcome.analyses.engine_benchmark.designs import Design
@@ -28,6 +30,25 @@ MEASUREMENT_COLUMNS = (
     "log_likelihood",
     "timed_refits",
 )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run of a benchmark found.
+
+    Parameters
+    ----------
+    measurements : DataFrame
+        One row per run, in the benchmark's columns.
+    conditions : dict of str
+        Machine, load and versions.
+    left_out : list of str
+        What was not measured, and why.
+    """
+
+    measurements: pd.DataFrame
+    conditions: dict[str, str]
+    left_out: list[str]
 
 
 class Recorder:

@@ -14,8 +14,12 @@ import pandas as pd
 
 from alliance_outcome.analyses.engine_benchmark.machine import describe_machine, load_average
 from alliance_outcome.analyses.engine_benchmark.r_process import NotAvailable, RProcess
+from alliance_outcome.analyses.engine_benchmark.records import Measured
+from alliance_outcome.analyses.panel_coverage import studies
+from alliance_outcome.analyses.panel_coverage.designs import PLAIN, Design
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.panel import CrossLaggedModel
+from alliance_outcome.models.panel_layout import long_panel
 from alliance_outcome.models.panel_posterior import BayesianCrossLaggedModel
 from alliance_outcome.models.panel_result import PanelResult
 
@@ -28,9 +32,7 @@ MEASUREMENT_COLUMNS = (
     *("log_likelihood", "smallest_ess"),
 )
 
-COLUMNS = ("severity", "alliance_client", "alliance_therapist")
-RATERS = {"client": "alliance_client", "therapist": "alliance_therapist"}
-MEANS, MISSING = np.array([5.0, 3.0, 4.0]), 0.2
+MISSING = 0.2
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Plan:
 
 
 def simulate(clients: int, waves: int, seed: int) -> FloatArray:
-    """Simulate a first-order process about what is stable of clients, with values missing completely at random.
+    """Simulate clients without trends, as the coverage study does, with values missing completely at random.
 
     Parameters
     ----------
@@ -74,60 +76,9 @@ def simulate(clients: int, waves: int, seed: int) -> FloatArray:
         Severity, then both raters' alliance; NaN where missing.
     """
     random = np.random.default_rng(seed)
-    carried = np.array([[0.4, -0.15, -0.05], [-0.15, 0.3, 0.1], [-0.1, 0.1, 0.3]])
-    stable = random.multivariate_normal(
-        np.zeros(3), [[1, -0.4, -0.3], [-0.4, 1, 0.5], [-0.3, 0.5, 1]], clients
-    )
-    innovation = [[0.8, -0.2, -0.1], [-0.2, 0.8, 0.2], [-0.1, 0.2, 0.8]]
-    now, found = random.normal(size=(clients, 3)), np.empty((clients, waves, 3))
-    for wave in range(waves):
-        if wave:
-            now = now @ carried.T + random.multivariate_normal(np.zeros(3), innovation, clients)
-        found[:, wave] = MEANS + stable + now
+    found = studies.simulate(Design("no_trends", clients, waves, "complete"), random)
     found[random.uniform(size=found.shape) < MISSING] = np.nan
     return found
-
-
-def model_of(values: FloatArray) -> CrossLaggedModel:
-    """Set the model up.
-
-    Parameters
-    ----------
-    values : ndarray, shape (clients, waves, 3)
-
-    Returns
-    -------
-    CrossLaggedModel
-    """
-    return CrossLaggedModel(_long(values), "severity", RATERS, values.shape[1])
-
-
-def _long(values: FloatArray) -> pd.DataFrame:
-    """Return the table of sessions."""
-    clients, waves, _ = values.shape
-    table = pd.DataFrame(values.reshape(-1, 3), columns=list(COLUMNS))
-    table["client"] = np.repeat(np.arange(clients), waves)
-    table["session"] = np.tile(np.arange(1, waves + 1), clients)
-    return table
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a run of the benchmark found.
-
-    Parameters
-    ----------
-    measurements : DataFrame
-        :data:`MEASUREMENT_COLUMNS`.
-    conditions : dict of str
-        Machine, load and versions.
-    left_out : list of str
-        What was not measured, and why.
-    """
-
-    measurements: pd.DataFrame
-    conditions: dict[str, str]
-    left_out: list[str]
 
 
 def measure(plan: Plan, seed: int, script: Path, say: Callable[[str], None]) -> Measured:
@@ -157,7 +108,7 @@ def measure(plan: Plan, seed: int, script: Path, say: Callable[[str], None]) -> 
     rows: list[dict] = []
     left_out: list[str] = []
     values = simulate(plan.clients, plan.waves, seed)
-    model = model_of(values)
+    model = studies.model_of(PLAIN, values)
     say("warm-up")
     _fit(model)
     try:
@@ -184,7 +135,7 @@ def write_wide(values: FloatArray, path: Path) -> None:
     values : ndarray, shape (clients, waves, 3)
     path : Path
     """
-    names = [f"{name}{wave + 1}" for wave in range(values.shape[1]) for name in COLUMNS]
+    names = [f"{name}{wave + 1}" for wave in range(values.shape[1]) for name in studies.NAMES]
     table = pd.DataFrame(values.reshape(len(values), -1), columns=names)
     table.to_csv(path, index=False, float_format="%.17g")
 
@@ -218,7 +169,7 @@ def _side_by_side(
 
 def _many(plan: Plan, seed: int, say: Callable[[str], None]) -> list[dict]:
     """Time this package alone, on many clients: nearly every one has a pattern of missing values of their own."""
-    model = model_of(simulate(plan.many_clients, plan.waves, seed + 1))
+    model = studies.model_of(PLAIN, simulate(plan.many_clients, plan.waves, seed + 1))
     rows = []
     for run in range(1, plan.runs + 1):
         for measured, errors in ((FIT, False), (WHOLE, True)):
@@ -240,7 +191,9 @@ def _many(plan: Plan, seed: int, say: Callable[[str], None]) -> list[dict]:
 
 def _sampled(plan: Plan, values: FloatArray, seed: int, say: Callable[[str], None]) -> list[dict]:
     """Time NUTS on the same model and data, the search of the mode included; nothing is compiled for a model."""
-    model = BayesianCrossLaggedModel(_long(values), "severity", RATERS, plan.waves)
+    model = BayesianCrossLaggedModel(
+        long_panel(values, studies.NAMES), "severity", studies.RATERS, plan.waves
+    )
     settings = {"chains": plan.chains, "tune": plan.warm_up, "cores": plan.cores}
     model.sample(draws=10, seed=seed, **settings)
     rows = []

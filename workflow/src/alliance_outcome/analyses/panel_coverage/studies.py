@@ -30,6 +30,7 @@ from alliance_outcome.analyses.panel_plan import is_given
 from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.panel import CrossLaggedModel, DynamicPanelModel
+from alliance_outcome.models.panel_layout import long_panel
 from alliance_outcome.models.panel_result import PanelResult
 from alliance_outcome.models.panel_structure import PanelStructure
 
@@ -98,10 +99,7 @@ def model_of(estimator: str, values: FloatArray) -> CrossLaggedModel | DynamicPa
     -------
     CrossLaggedModel or DynamicPanelModel
     """
-    clients, sessions, _ = values.shape
-    table = pd.DataFrame(values.reshape(-1, 3), columns=list(NAMES))
-    table["client"] = np.repeat(np.arange(clients), sessions)
-    table["session"] = np.tile(np.arange(1, sessions + 1), clients)
+    table, sessions = long_panel(values, NAMES), values.shape[1]
     if estimator == DYNAMIC:
         return DynamicPanelModel(table, "severity", RATERS, sessions)
     return CrossLaggedModel(table, "severity", RATERS, sessions, random_slopes=estimator == TRENDS)

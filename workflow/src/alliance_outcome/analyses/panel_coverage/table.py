@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from alliance_outcome.analyses.bias.table import bias_and_coverage
 from alliance_outcome.analyses.panel_coverage.designs import (
     ALLOWED,
     DESIGNS,
@@ -46,8 +46,6 @@ TABLE_COLUMNS = (
     ),
     *("passed", "reason"),
 )
-
-_Z = float(stats.norm.ppf(0.975))
 
 
 def coverage_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -108,16 +106,11 @@ def _summary(rows: pd.DataFrame, quantity: str) -> dict[str, Any]:
     base = {"truth": truth, "n_studies": len(rows), "n_fitted": len(known)}
     if len(known) < 2:
         return {**base, "reason": rows["reason"].dropna().iloc[0] if rows["reason"].notna().any() else None}
-    error = known["estimate"].to_numpy() - truth
-    n, spread = len(known), float(error.std(ddof=1))
-    coverage = float((np.abs(error) <= _Z * known["std_error"].to_numpy()).mean())
+    error, std_error = known["estimate"].to_numpy() - truth, known["std_error"].to_numpy()
     return {
         **base,
-        "coverage": coverage,
-        "coverage_mcse": float(np.sqrt(coverage * (1.0 - coverage) / n)),
-        "bias": float(error.mean()),
-        "bias_mcse": spread / np.sqrt(n),
-        "se_ratio": float(np.sqrt((known["std_error"] ** 2).mean())) / spread,
+        **bias_and_coverage(error, std_error),
+        "se_ratio": float(np.sqrt((std_error**2).mean()) / error.std(ddof=1)),
     }
 
 
