@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from report_example import write_example
 
-from alliance_outcome.report.bias_text import rows_of, verdict
+from alliance_outcome.report.bias_text import introduction, rows_of, verdict
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.labels import name_terms, split_model_name
 from alliance_outcome.report.panel_versions import (
@@ -12,6 +12,7 @@ from alliance_outcome.report.panel_versions import (
     panel_versions,
     tipping_sentence,
 )
+from alliance_outcome.report.sections.bias import difference_table, paths_table
 
 
 @pytest.fixture
@@ -93,3 +94,35 @@ def test_checks_of_versions_are_named_in_words():
     assert name_terms(text).startswith(
         "Cross-lagged panel model with trends of clients: first 9 sessions, all raters"
     )
+
+
+def test_an_estimator_that_never_converged_has_dashes(results):
+    bias = results.bias.copy()
+    never = bias["estimator"] == "dynamic_panel"
+    numbers = [
+        "bias",
+        "bias_mcse",
+        "rmse",
+        "rmse_mcse",
+        "coverage",
+        "coverage_mcse",
+        "rejected",
+        "rejected_mcse",
+    ]
+    bias.loc[never, numbers] = float("nan")
+    bias.loc[never, "n_converged"] = 0
+    cells = {row[0]: row[1:] for row in difference_table(bias, "points").groups[0].rows}
+    assert cells["Dynamic panel model"] == ("0 of 600", *["–"] * 5)
+    assert cells["Hybrid model with random slopes"] == (
+        *("594 of 600", "0.06 (0.005)", "0.11 (0.004)"),
+        *("94\N{NO-BREAK SPACE}% (1.7)", "6\N{NO-BREAK SPACE}% (2.0)", "70\N{NO-BREAK SPACE}% (2.0)"),
+    )
+    paths = {row[0]: row[1:] for row in paths_table(bias, "points").groups[0].rows}
+    assert paths["Dynamic panel model"] == ("–",) * 4
+    assert paths["Hybrid model with random slopes"][0] == "0.06 (0.005)"
+
+
+def test_planted_effects_are_told_as_they_were_planted(results):
+    text = introduction(results.bias)
+    assert "(−0.15 standard deviations)" in text
+    assert "(−0.15 against −0.05)" in text

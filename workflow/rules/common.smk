@@ -187,6 +187,7 @@ FIGURES = [
     *("coefficients", "explained", "residuals", "predictive", "measurement_error", "dynamics", "bias"),
 ]
 REPORT_CODE = [
+    "analyses/bias/designs.py",
     "report",
     "analyses/context.py",
     "analyses/estimates.py",

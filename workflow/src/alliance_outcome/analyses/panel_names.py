@@ -9,6 +9,14 @@ PANEL_MODELS = (TRENDS, PLAIN, DYNAMIC)
 _SHIFTED = "after_leaving"
 
 
+def split_version(model: str) -> tuple[str, str] | None:
+    """Split the name of a version of a panel model into the model's and what sets it apart; None for other names."""
+    if model in PANEL_MODELS:
+        return None
+    found = next((name for name in PANEL_MODELS if model.startswith(f"{name}_")), None)
+    return None if found is None else (found, model.removeprefix(f"{found}_"))
+
+
 def shifted_model(model: str, shift: float) -> str:
     """Name a model whose outcomes after leaving are shifted by so many standard deviations."""
     side = "worse" if shift > 0 else "better"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from alliance_outcome.analyses.bias.designs import SCENARIOS
 from alliance_outcome.report.formatting import count, join_words, lower_first, number
 from alliance_outcome.report.labels import MODEL_LABELS
 
@@ -80,10 +81,13 @@ def _sentence(rows: pd.DataFrame, what: str, unit: str) -> str:
 def introduction(bias: pd.DataFrame) -> str:
     """Say what was simulated."""
     first = bias.iloc[0]
+    planted = {each.name: each for each in SCENARIOS}
+    equal, larger = number(planted[EQUAL].client, 2), planted[DIFFERENT]
     return (
         f"Studies with this one's {count(first['n_clients'])} clients, {count(first['n_waves'])} sessions and missing "
         f"values were simulated, {count(bias['n_replications'].max())} of each kind, with planted effects: none, equal "
-        "ones of both raters (−0.15 standard deviations), and a larger one of the client's (−0.15 against −0.05). "
+        f"ones of both raters ({equal} standard deviations), and a larger one of the client's "
+        f"({number(larger.client, 2)} against {number(larger.therapist, 2)}). "
         "Everything else is as the primary panel model estimated it. The paths that count here are planted, never "
         "those estimated, and the primary model was fixed before: the table says what to make of the others."
     )

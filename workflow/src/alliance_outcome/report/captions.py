@@ -160,7 +160,7 @@ CAPTIONS = {
         "intervals hold the truth. The diamond is the mean error of D, in which what is wrong with both "
         "raters' paths may cancel.",
         "Studies with this one's clients, sessions and missing values, simulated from the primary panel model with "
-        "planted paths (−0.15 and −0.05 standard deviations), the same without trends, and with autocorrelated "
+        "planted paths, of which the client's is the larger one, the same without trends, and with autocorrelated "
         "measurement error.",
         "Data may arise in other ways. Missing values are put where the study has them, whatever the values are: what "
         "dropout that depends on outcome does is not shown. Bias does not choose the model: that was fixed before.",

@@ -10,6 +10,7 @@ from alliance_outcome.analyses.panel_names import PANEL_ENGINE, PANEL_MODELS
 from alliance_outcome.report.formatting import count, lower_first
 from alliance_outcome.report.labels import model_label
 from alliance_outcome.report.references import cite
+from alliance_outcome.report.selection import cluster_robust
 
 
 def question(raters: Sequence[str]) -> tuple[str, ...]:
@@ -46,9 +47,9 @@ def sessions_sentence(dynamics: pd.DataFrame, contrast: pd.DataFrame) -> str:
     row = own.iloc[0]
     if row["status"] == "refused":
         return f"The primary model ({lower_first(model_label(row['model']))}) was refused: {row['reason']}."
-    chosen = contrast[contrast["model"].isin(PANEL_MODELS) & (contrast["role"] == "primary")]
+    allowed_for = cluster_robust(contrast[contrast["engine"] == PANEL_ENGINE]).any()
     robust = (
-        " Rows that allow for therapists have standard errors that are robust to them." if len(chosen) else ""
+        " Rows that allow for therapists have standard errors that are robust to them." if allowed_for else ""
     )
     return (
         f"The primary model ({lower_first(model_label(row['model']))}) is of the {_sessions(row['sample'])} of "

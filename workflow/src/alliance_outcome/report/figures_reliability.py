@@ -11,6 +11,7 @@ from alliance_outcome.report.forest import Row, draw_forest
 from alliance_outcome.report.formatting import estimate_with_interval, sentence_case
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.labels import rater_label
+from alliance_outcome.report.reliability_text import WHOLE
 from alliance_outcome.settings import ReportSettings
 
 HEADINGS = {
@@ -24,7 +25,7 @@ def draw_reliability(results: Results, settings: ReportSettings) -> Drawing:
     """Draw ω of each rater with its interval."""
     del settings
     table = results.estimates("reliability")
-    shown = table[table["term"].isin(HEADINGS) & (table["status"] == "ok") & (table["scale"] == "total")]
+    shown = table[table["term"].isin(HEADINGS) & (table["status"] == "ok") & (table["scale"] == WHOLE)]
     if shown.empty:
         return Drawing.nothing(reasons("No reliability could be estimated", table))
     rows, words = [], []

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from alliance_outcome.analyses.panel_names import PANEL_ENGINE, PANEL_MODELS
+from alliance_outcome.analyses.panel_names import PANEL_ENGINE, PANEL_MODELS, split_version
 from alliance_outcome.report.formatting import is_absent, lower_first, sentence_case
 
 #: Levels in the order in which the report shows them.
@@ -203,10 +203,8 @@ def level_label(level: str | None) -> str:
 
 def model_label(model: str | None) -> str:
     """Name a model at the start of a table cell."""
-    # A version of a panel model has the model's name and what sets it apart.
-    for name in PANEL_MODELS:
-        if str(model).startswith(f"{name}_") and model not in MODEL_LABELS:
-            return f"{MODEL_LABELS[name]}: {words(str(model).removeprefix(f'{name}_'))}"
+    if version := split_version(str(model)):
+        return f"{MODEL_LABELS[version[0]]}: {words(version[1])}"
     return MODEL_LABELS.get(model, sentence_case(words(model)))
 
 

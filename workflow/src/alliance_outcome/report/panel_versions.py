@@ -8,9 +8,10 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.analyses.estimates import is_repetition
-from alliance_outcome.analyses.panel_names import PANEL_ENGINE, PANEL_MODELS, shift_of
+from alliance_outcome.analyses.panel_names import PANEL_ENGINE, PANEL_MODELS, shift_of, split_version
 from alliance_outcome.report.labels import LIKELIHOOD_ENGINE, model_label, words
 from alliance_outcome.report.latent_versions import Version
+from alliance_outcome.report.robustness import reading
 from alliance_outcome.report.selection import HEADLINE_TERMS
 
 #: What versions of the primary model are called.
@@ -84,7 +85,8 @@ def other_versions(contrast: pd.DataFrame) -> list[Version]:
     rows = panel_rows(contrast)
     others = rows[~rows["model"].isin(PANEL_MODELS)]
     return [
-        Version(str(model), _label(str(model)), same) for model, same in others.groupby("model", sort=False)
+        Version(str(model), version_label(str(model)), same)
+        for model, same in others.groupby("model", sort=False)
     ]
 
 
@@ -110,43 +112,33 @@ def tipping_sentence(contrast: pd.DataFrame) -> str:
     # Of more than two raters the first two are the headline's.
     first = base.iloc[0]
     own = shifts.notna() & (rows["rater"] == first["rater"]) & (rows["rater_b"] == first["rater_b"])
-    turned = [
-        shift
-        for shift, excluded in zip(shifts[own], _excludes_zero(rows[own]), strict=True)
-        if excluded != _excludes_zero(base.iloc[:1]).item()
+    says_nothing = reading(first) == "open"
+    turned = [shifts[at] for at, row in rows[own].iterrows() if (reading(row) == "open") != says_nothing]
+    change = [
+        f"from {min(abs(shift) for shift in turned if sign * shift > 0):g} SD {side}"
+        for side, sign in (("above", 1), ("below", -1))
+        if any(sign * shift > 0 for shift in turned)
     ]
-    sides = [
-        (name, [shift for shift in turned if sign * shift > 0])
-        for name, sign in (("above", 1), ("below", -1))
-    ]
-    says = "excludes" if _excludes_zero(base.iloc[:1]).item() else "holds"
-    change = [f"from {min(map(abs, found)):g} SD {side}" for side, found in sides if found]
-    most = shifts[own].abs().max()
     verdict = (
         f"changes {' and '.join(change)} what is expected"
         if change
-        else f"does not change up to {most:g} SD above or below what is expected"
+        else f"does not change up to {shifts[own].abs().max():g} SD above or below what is expected"
     )
     return (
         "How long treatment lasts depends on how it goes. If severity after leaving is other than the model expects "
-        f"from all that is known of a client, whether the interval of D {says} zero {verdict} (tipping point; standard "
-        "deviations within clients)."
+        f"from all that is known of a client, whether the interval of D {'holds' if says_nothing else 'excludes'} zero "
+        f"{verdict} (tipping point; standard deviations within clients)."
     )
 
 
-def _excludes_zero(rows: pd.DataFrame) -> pd.Series:
-    return (rows["ci_low"] > 0.0) | (rows["ci_high"] < 0.0)
-
-
-def _label(model: str) -> str:
+def version_label(model: str) -> str:
     """Say what sets a version apart."""
     shift = shift_of(model)
     if shift is not None:
         return (
             f"Severity after leaving {abs(shift):g} SD {'above' if shift > 0 else 'below'} what is expected"
         )
-    for name in PANEL_MODELS:
-        if model.startswith(f"{name}_"):
-            own = model.removeprefix(f"{name}_")
-            return _PARTS.get(own, words(own).capitalize())
-    return model_label(model)
+    version = split_version(model)
+    if version is None:
+        return model_label(model)
+    return _PARTS.get(version[1], words(version[1]).capitalize())

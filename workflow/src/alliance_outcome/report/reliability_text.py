@@ -9,6 +9,8 @@ import pandas as pd
 from alliance_outcome.report.formatting import join_words, number, sentence_case
 from alliance_outcome.report.labels import rater_label
 
+#: Scale of a rating as a whole, beside its parts.
+WHOLE = "total"
 #: Reliabilities within clients that differ by this much are called unequal.
 UNEQUAL = 0.05
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from alliance_outcome.report.bias_text import (
+    DIFFERENT,
     EQUAL,
     ESTIMATORS,
     NOT_RUN,
@@ -30,12 +33,12 @@ def build(facts: Facts) -> Section:
     blocks: list[Block] = [Text(introduction(bias))]
     blocks += [Text(verdict(str(process), bias, unit)) for process in rows["process"].unique()]
     blocks.append(FigureBlock.of(facts.figures["bias"]))
-    blocks += table_blocks([bias_table(bias, unit)])
+    blocks += table_blocks([difference_table(bias, unit), paths_table(bias, unit)])
     return Section("bias", title, tuple(blocks))
 
 
-def bias_table(bias: pd.DataFrame, unit: str) -> Table:
-    """Tabulate every estimator in every process.
+def difference_table(bias: pd.DataFrame, unit: str) -> Table:
+    """Tabulate what every estimator finds of D: bias and power where effects differ, type-I error where they are equal.
 
     Parameters
     ----------
@@ -48,52 +51,68 @@ def bias_table(bias: pd.DataFrame, unit: str) -> Table:
     -------
     Table
     """
-    groups = {
-        sentence_case(PROCESSES[str(process)]): [
-            _cells(str(estimator), own) for estimator, own in rows.groupby("estimator", sort=False)
-        ]
-        for process, rows in bias.groupby("process", sort=False)
-    }
+    own = bias[bias["quantity"] == "difference"]
     return make_grouped_table(
         "bias",
-        f"Bias, spread, coverage and error rates of each estimator, in {unit}.",
-        (
-            "Estimator",
-            "Converged",
-            "Bias of D",
-            "RMSE of D",
-            "Coverage of D",
-            "Type-I error",
-            "Power",
-            "Bias, client-rated",
-            "Bias, therapist-rated",
-        ),
-        groups,
+        f"What each estimator finds of D, in {unit}.",
+        ("Estimator", "Converged", "Bias", "RMSE", "Coverage", "Type-I error", "Power"),
+        _grouped(own, _difference_cells),
         notes=(NOTE,),
     )
 
 
-def _cells(estimator: str, rows: pd.DataFrame) -> Cells:
-    """Write one estimator; D and its power where effects differ, its type-I error where they are equal."""
-    different = rows[rows["scenario"] == "different"].set_index("quantity")
-    equal = rows[rows["scenario"] == EQUAL].set_index("quantity")
-    own = different.loc["difference"]
-    converged = f"{count(rows['n_converged'].sum() / 3)} of {count(rows['n_replications'].sum() / 3)}"
-    if pd.isna(own["bias"]):
-        return (ESTIMATORS[estimator], converged, *([ABSENT] * 7))
-    return (
-        ESTIMATORS[estimator],
-        converged,
-        _with_error(own, "bias"),
-        _with_error(own, "rmse"),
-        _share(own, "coverage"),
-        _share(equal.loc["difference"], "rejected"),
-        _share(own, "rejected"),
-        *(_with_error(different.loc[quantity], "bias") for quantity in ("client", "therapist")),
+def paths_table(bias: pd.DataFrame, unit: str) -> Table:
+    """Tabulate what every estimator finds of both raters' paths where they differ.
+
+    Parameters
+    ----------
+    bias, unit
+        See :func:`difference_table`.
+
+    Returns
+    -------
+    Table
+    """
+    own = bias[bias["scenario"] == DIFFERENT]
+    return make_grouped_table(
+        "bias-paths",
+        f"What each estimator finds of the raters' paths, in {unit}.",
+        ("Estimator", "Bias, client-rated", "Coverage", "Bias, therapist-rated", "Coverage"),
+        _grouped(own, _path_cells),
     )
 
 
+def _grouped(rows: pd.DataFrame, cells: Callable[[pd.DataFrame], list[str]]) -> dict[str, list[Cells]]:
+    """Write the estimators of each process; dashes where one never converged."""
+    found: dict[str, list[Cells]] = {}
+    for (process, estimator), own in rows.groupby(["process", "estimator"], sort=False):
+        group = found.setdefault(sentence_case(PROCESSES[process]), [])
+        group.append((ESTIMATORS[estimator], *cells(own)))
+    return found
+
+
+def _difference_cells(rows: pd.DataFrame) -> list[str]:
+    by_scenario = rows.set_index("scenario")
+    different, equal = by_scenario.loc[DIFFERENT], by_scenario.loc[EQUAL]
+    return [
+        f"{count(rows['n_converged'].sum())} of {count(rows['n_replications'].sum())}",
+        _with_error(different, "bias"),
+        _with_error(different, "rmse"),
+        _share(different, "coverage"),
+        _share(equal, "rejected"),
+        _share(different, "rejected"),
+    ]
+
+
+def _path_cells(rows: pd.DataFrame) -> list[str]:
+    by_quantity = rows.set_index("quantity")
+    paths = [by_quantity.loc[rater] for rater in ("client", "therapist")]
+    return [cell for path in paths for cell in (_with_error(path, "bias"), _share(path, "coverage"))]
+
+
 def _with_error(row: pd.Series, name: str) -> str:
+    if pd.isna(row[name]):
+        return ABSENT
     return f"{number(row[name], 2)} ({number(row[f'{name}_mcse'], 3)})"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from alliance_outcome.report.blocks import Block, FigureBlock, Heading, Section, Text, table_blocks
@@ -20,7 +22,12 @@ from alliance_outcome.report.formatting import (
 )
 from alliance_outcome.report.labels import column_label, model_label, rater_label
 from alliance_outcome.report.latent_versions import Version, level_decimals
-from alliance_outcome.report.panel_versions import other_versions, panel_versions, tipping_sentence
+from alliance_outcome.report.panel_versions import (
+    other_versions,
+    panel_versions,
+    tipping_sentence,
+    version_label,
+)
 from alliance_outcome.report.tables import Cells, Table, make_grouped_table
 
 TITLE = "From one session to the next"
@@ -33,10 +40,9 @@ def build(facts: Facts) -> Section:
     blocks: list[Block] = [Text(text) for text in question(results.raters)]
     blocks += [Text(text) for text in (sessions_sentence(results.dynamics, results.contrast),) if text]
     blocks.append(FigureBlock.of(facts.figures["dynamics"]))
-    unit = facts.settings.outcome_unit
     if versions:
         blocks += table_blocks(
-            [versions_table("panel-models", "The contrast in each model", versions, facts, unit)]
+            [versions_table("panel-models", "The contrast in each model", versions, facts)]
         )
     blocks += table_blocks([fit_table(results.panel_fit), constraints_table(results.panel_constraints)])
     paths = paths_table(results.dynamics)
@@ -46,12 +52,12 @@ def build(facts: Facts) -> Section:
         blocks += [
             Heading("Under other choices, and in parts of the sample"),
             *(Text(text) for text in (tipping_sentence(results.contrast),) if text),
-            *table_blocks([versions_table("panel-versions", "The primary model again", others, facts, unit)]),
+            *table_blocks([versions_table("panel-versions", "The primary model again", others, facts)]),
         ]
     return Section("dynamics", TITLE, tuple(blocks))
 
 
-def versions_table(name: str, caption: str, versions: list[Version], facts: Facts, unit: str) -> Table:
+def versions_table(name: str, caption: str, versions: list[Version], facts: Facts) -> Table:
     """Tabulate D and the standardised paths of models.
 
     Parameters
@@ -62,8 +68,6 @@ def versions_table(name: str, caption: str, versions: list[Version], facts: Fact
         Models, or versions of one.
     facts : Facts
         The run.
-    unit : str
-        Unit of the outcome.
 
     Returns
     -------
@@ -72,13 +76,15 @@ def versions_table(name: str, caption: str, versions: list[Version], facts: Fact
     raters = facts.results.raters
     decimals = level_decimals(versions)
     shown = lower_first(interval_heading(pd.concat([version.rows for version in versions])))
-    rows = [_version_cells(version, raters, decimals) for version in versions]
+    rows: dict[str, list[Cells]] = {}
+    for version in versions:
+        role = role_words(version.rows.iloc[0]["role"])
+        rows.setdefault(role, []).append(_version_cells(version, raters, decimals))
     return make_grouped_table(
         name,
-        f"{caption}, {unit} per standard deviation of alliance within clients.",
-        ("Model", "Role", "Sessions", "Clients", f"D [{shown}]", *_rater_headings(raters)),
-        {"": rows},
-        numeric_from=2,
+        f"{caption}, {facts.settings.outcome_unit} per standard deviation of alliance within clients.",
+        ("Model", "Sessions / clients", f"D [{shown}]", *_rater_headings(raters)),
+        {sentence_case(role): cells for role, cells in rows.items()},
     )
 
 
@@ -90,9 +96,7 @@ def _version_cells(version: Version, raters: list[str], decimals: int) -> Cells:
     first = version.rows.iloc[0]
     return (
         version.label,
-        role_words(first["role"]),
-        count(first["n_sessions"]),
-        count(first["n_clients"]),
+        f"{count(first['n_sessions'])} / {count(first['n_clients'])}",
         estimate_text(version.difference, decimals),
         *(estimate_text(version.coefficient(rater), decimals) for rater in raters),
     )
@@ -102,25 +106,23 @@ def fit_table(fit: pd.DataFrame) -> Table:
     """Tabulate how well the models reproduce what was observed."""
     rows = [
         (
-            model_label(row.model),
-            count(row.n_waves),
-            count(row.n_parameters),
-            ABSENT if is_absent(row.chi_square) else f"{number(row.chi_square, 1)} ({count(row.df)})",
+            version_label(row.model),
+            f"{count(row.n_waves)} / {count(row.n_parameters)}",
+            _chi_square(row),
             p_value(row.p_value),
             number(row.cfi, 3),
             ABSENT
             if is_absent(row.rmsea)
             else f"{number(row.rmsea, 3)} {interval(row.rmsea_low, row.rmsea_high, 3)}",
             number(row.srmr, 3),
-            number(row.aic, 1),
-            number(row.bic, 1),
+            number(row.aic, 0),
+            number(row.bic, 0),
         )
         for row in fit.itertuples()
     ]
     headings = (
         "Model",
-        "Sessions used",
-        "Parameters",
+        "Sessions / parameters",
         "χ² (df)",
         "p",
         "CFI",
@@ -138,6 +140,11 @@ def fit_table(fit: pd.DataFrame) -> Table:
     )
 
 
+def _chi_square(row: Any) -> str:
+    """Write χ² with its degrees of freedom."""
+    return ABSENT if is_absent(row.chi_square) else f"{number(row.chi_square, 1)} ({count(row.df)})"
+
+
 def constraints_table(constraints: pd.DataFrame) -> Table:
     """Tabulate χ² difference tests of what the models take for granted."""
     groups = {
@@ -145,7 +152,7 @@ def constraints_table(constraints: pd.DataFrame) -> Table:
             (
                 sentence_case(row.constraint)
                 + ("" if is_absent(row.reason) else f" (not tested: {row.reason})"),
-                f"{number(row.chi_square, 1)} ({count(row.df)})",
+                _chi_square(row),
                 p_value(row.p_value),
                 number(row.aic_difference, 1),
                 number(row.bic_difference, 1),

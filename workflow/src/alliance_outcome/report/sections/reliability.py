@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from alliance_outcome.analyses.reliability import SESSIONS, TOTAL
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, table_blocks
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import (
@@ -18,7 +17,7 @@ from alliance_outcome.report.formatting import (
 )
 from alliance_outcome.report.labels import rater_label, words
 from alliance_outcome.report.references import cite
-from alliance_outcome.report.reliability_text import INTRODUCTION, comparison, refusals
+from alliance_outcome.report.reliability_text import INTRODUCTION, WHOLE, comparison, refusals
 from alliance_outcome.report.tables import Cells, Table, make_grouped_table
 
 _NAMES = {
@@ -33,7 +32,8 @@ def build(facts: Facts) -> Section:
     """Build the section."""
     results = facts.results
     table = results.estimates("reliability")
-    whole, parts = table[table["scale"] == TOTAL], table[table["scale"] != TOTAL]
+    is_whole = table["scale"] == WHOLE
+    whole, parts = table[is_whole], table[~is_whole]
     blocks: list[Block] = [Text(INTRODUCTION)]
     blocks += [Text(text) for text in (comparison(whole, results.raters), refusals(whole)) if text]
     blocks.append(FigureBlock.of(facts.figures["reliability"]))
@@ -125,17 +125,19 @@ def _part_cells(own: pd.DataFrame) -> list[str]:
 def means_table(table: pd.DataFrame) -> Table:
     """Tabulate how reliable means of more sessions are, and what is generalisable of change."""
     groups = {}
+    named = table["term"].str.extract(r"^mean_reliability_(\d+)$", expand=False).dropna()
+    sessions = list(dict.fromkeys(named.astype(int)))
     for rater, rows in table[table["status"] == "ok"].groupby("rater", sort=False):
         own = rows.set_index("term")["estimate"]
         groups[sentence_case(rater_label(str(rater)))] = [
-            ("Reliability of the mean", *_by_sessions(own, "mean_reliability"), ABSENT),
+            ("Reliability of the mean", *_by_sessions(own, "mean_reliability", sessions), ABSENT),
             (
                 "Generalisability",
-                *_by_sessions(own, "generalisability"),
+                *_by_sessions(own, "generalisability", sessions),
                 number(own["generalisability_change"]),
             ),
         ]
-    headings = [f"{n} session{'s' if n > 1 else ''}" for n in SESSIONS]
+    headings = [f"{n} session{'s' if n > 1 else ''}" for n in sessions]
     return make_grouped_table(
         "mean-reliability",
         "How well a client's mean over sessions measures the client, and single sessions change.",
@@ -148,5 +150,5 @@ def means_table(table: pd.DataFrame) -> Table:
     )
 
 
-def _by_sessions(own: pd.Series, name: str) -> list[str]:
-    return [number(own[f"{name}_{n}"]) for n in SESSIONS]
+def _by_sessions(own: pd.Series, name: str, sessions: list[int]) -> list[str]:
+    return [number(own[f"{name}_{n}"]) for n in sessions]
