@@ -23,6 +23,7 @@ from alliance_outcome.models.design_checks import UnavailableInference, Unfittab
 from alliance_outcome.models.fitted_state import FloatArray, IndexArray
 from alliance_outcome.models.multivariate_cells import sorted_cells
 from alliance_outcome.models.multivariate_kernels import Cells, evaluate
+from alliance_outcome.models.panel_ascent import climb
 
 Form = Literal["saturated", "one_factor"]
 
@@ -30,9 +31,6 @@ Form = Literal["saturated", "one_factor"]
 _FEWEST_ITEMS = 3
 #: Share of an item's variance that starts between clients, and that of a factor.
 _BETWEEN, _COMMON = 0.4, 0.5
-#: Squared length of a Newton step, in standard errors, at the maximum, and where rounding lets nothing be gained.
-_CONVERGED, _ROUNDING = 1e-8, 1e-4
-_NEWTON_STEPS, _HALVINGS = 20, 20
 #: Gain in log-likelihood below which a search that begins where the last one stopped is the last, and most of them.
 _GAINED, _SEARCHES = 1e-3, 8
 #: Directions with less than this share of the largest information are not determined by the data.
@@ -325,26 +323,32 @@ def _signed(place: FloatArray, d: int, forms: tuple[Form, Form]) -> FloatArray:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Parameters with the log-likelihood and its derivatives there."""
+
+    parameters: FloatArray
+    value: float
+    gradient: FloatArray
+
+
 def _polished(place: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> tuple[FloatArray, float, bool]:
     """Take Newton steps to the maximum: where a search stops depends on rounding, and so on the order of rows."""
-    value, gradient = _evaluated(place, rows, forms)
-    for _ in range(_NEWTON_STEPS):
-        values, vectors = np.linalg.eigh(_information(place, rows, forms))
+
+    def step(at: _Place, near: bool) -> tuple[FloatArray, float]:  # noqa: ARG001 - it is near from the start
+        values, vectors = np.linalg.eigh(_information(at.parameters, rows, forms))
         # What the data do not determine is left where it is.
         known = values > _UNDETERMINED * values[-1]
         own = vectors[:, known]
-        step = own @ ((own.T @ gradient) / values[known])
-        if float(gradient @ step) < _CONVERGED:
-            return place, value, True
-        for halving in range(_HALVINGS):
-            moved = place + 0.5**halving * step
-            after, turned = _evaluated(moved, rows, forms)
-            if np.isfinite(after) and after > value:
-                break
-        else:
-            return place, value, float(gradient @ step) < _ROUNDING
-        place, value, gradient = moved, after, turned
-    return place, value, False
+        direction = own @ ((own.T @ at.gradient) / values[known])
+        return direction, float(at.gradient @ direction)
+
+    def move(at: _Place, change: FloatArray) -> _Place:
+        moved = at.parameters + change
+        return _Place(moved, *_evaluated(moved, rows, forms))
+
+    found, converged, _ = climb(_Place(place, *_evaluated(place, rows, forms)), step, move)
+    return found.parameters, found.value, converged
 
 
 def _information(place: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> FloatArray:
