@@ -190,7 +190,7 @@ def test_name_never_leaves_the_data(place, tmp_path, capfd, caplog):
     said = []
     with caplog.at_level(logging.DEBUG):
         check = study.check()
-        write_check(check.faults, check.announcements, tmp_path / "check.json")
+        write_check(check.faults, check.announcements, check.risks, tmp_path / "check.json")
         said += [(tmp_path / "check.json").read_text(), *(repr(fault) for fault in check.faults)]
         stops = pytest.raises(SystemExit) if check.faults else contextlib.nullcontext()
         with stops, rule_log(tmp_path / "log", "small", "ingest"):

@@ -20,7 +20,7 @@ RUNTIME = PROJECT["project"]["dependencies"]
 DEVELOPMENT = PROJECT["dependency-groups"]["dev"]
 
 #: What a distribution is imported as, where the names differ.
-IMPORT_NAMES = {"pyyaml": "yaml"}
+IMPORT_NAMES = {"python-stdnum": "stdnum", "pyyaml": "yaml"}
 #: Used without an import: by name from another library, or as a command.
 USED_OTHERWISE = {
     "h5netcdf": "xarray writes and reads posteriors with it",

@@ -28,6 +28,7 @@ rule ingest:
         measures="results/{study}/tables/measures.csv",
         announcements="results/{study}/tables/announcements.csv",
         flow="results/{study}/tables/data_flow_ingest.csv",
+        risks="results/{study}/tables/disclosure_risk.csv",
         # Kept from run to run, so that a client keeps the pseudonym.
         pseudonyms=update("results/{study}/data/pseudonyms.csv"),
     log:

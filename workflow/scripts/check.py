@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from alliance_outcome.data.check_report import read_announcements, read_faults
+from alliance_outcome.data.check_report import read_announcements, read_faults, read_risks
 from alliance_outcome.errors import StudyError
 
 #: Announcements made column by column, which a terminal shows once per file.
@@ -11,6 +11,9 @@ PER_COLUMN = {
     "missing_code": "with a stated missing code, read as missing",
     "user_missing": "with a value that the file itself defines as missing",
 }
+
+#: How a disclosure risk is marked: within its limit, beyond it, without one.
+MARKS = {True: "low risk", False: "RISK", None: "no risk"}
 
 
 def notes(announcements: list[dict]) -> list[str]:
@@ -39,6 +42,11 @@ def main(snakemake) -> None:
         faults = read_faults(Path(path))
         lines.append(f"study {study}: " + (str(StudyError(faults)) if faults else "no faults"))
         lines += [f"  note: {note}" for note in notes(read_announcements(Path(path)))]
+        risks = read_risks(Path(path))
+        lines += (
+            ["  could somebody be recognised in the data (results show no rows of them)?"] if risks else []
+        )
+        lines += [f"  {MARKS[each['passed']]}: {each['text']}" for each in risks]
         sound = sound and not faults
     text = "\n".join(lines)
     Path(snakemake.log[0]).write_text(text + "\n", encoding="utf-8")

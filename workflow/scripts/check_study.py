@@ -19,11 +19,11 @@ def main(snakemake, say) -> None:
     try:
         content = read_yaml(Path(snakemake.params.study_file), "study file")
     except StudyError as error:
-        faults, announcements = error.faults, pd.DataFrame()
+        faults, announcements, risks = error.faults, pd.DataFrame(), pd.DataFrame()
     else:
         result = check_study(content, Path.cwd(), Path("config/instruments"))
-        faults, announcements = result.faults, result.announcements
-    write_check(faults, announcements, Path(snakemake.output[0]))
+        faults, announcements, risks = result.faults, result.announcements, result.risks
+    write_check(faults, announcements, risks, Path(snakemake.output[0]))
     say(f"{len(faults)} faults, {len(announcements)} announcements")
 
 

@@ -28,6 +28,7 @@ def main(snakemake, say) -> None:
     study.therapists.to_parquet(output.therapists, index=False)
     study.measures.to_csv(output.measures, index=False, lineterminator="\n")
     study.announcements.to_csv(output.announcements, index=False, lineterminator="\n")
+    study.risks.to_csv(output.risks, index=False, lineterminator="\n")
     study.data_flow.to_csv(output.flow, index=False, lineterminator="\n")
     say(f"{len(study.sessions)} rows, {study.sessions['client'].nunique()} clients")
 

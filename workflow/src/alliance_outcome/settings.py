@@ -135,6 +135,10 @@ class FileSettings(StrictModel):
     missing_codes: list[MissingCode] = Field(
         default_factory=list, description="Values that stand for 'missing' in every item and score column."
     )
+    not_identifying: list[str] = Field(
+        default_factory=list,
+        description="Columns that were refused as identifying, were looked at, and identify nobody.",
+    )
 
     @model_validator(mode="after")
     def _layout_is_complete(self) -> FileSettings:

@@ -12,8 +12,10 @@ import pandas as pd
 from alliance_outcome.errors import Fault, StudyError
 
 
-def write_check(faults: Sequence[Fault], announcements: pd.DataFrame, path: Path) -> None:
-    """Write the faults and announcements of a study as JSON.
+def write_check(
+    faults: Sequence[Fault], announcements: pd.DataFrame, risks: pd.DataFrame, path: Path
+) -> None:
+    """Write the faults, announcements and disclosure risks of a study as JSON.
 
     Parameters
     ----------
@@ -21,12 +23,15 @@ def write_check(faults: Sequence[Fault], announcements: pd.DataFrame, path: Path
         Empty if the study is sound.
     announcements : DataFrame
         What ingest would drop, recode or flip.
+    risks : DataFrame
+        How easily somebody could be recognised in the data.
     path : Path
         Where to.
     """
     content = {
         "faults": [dataclasses.asdict(fault) for fault in faults],
         "announcements": json.loads(announcements.to_json(orient="records")),
+        "risks": json.loads(risks.to_json(orient="records")),
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -40,6 +45,11 @@ def read_faults(path: Path) -> list[Fault]:
 def read_announcements(path: Path) -> list[dict[str, object]]:
     """Read the announcements that :func:`write_check` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))["announcements"]
+
+
+def read_risks(path: Path) -> list[dict[str, object]]:
+    """Read the disclosure risks that :func:`write_check` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))["risks"]
 
 
 def require_sound(path: Path) -> None:

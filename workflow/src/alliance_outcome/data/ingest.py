@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from alliance_outcome.data.assembly import AssembledStudy, assemble_study
+from alliance_outcome.data.disclosure_risk import RISK_COLUMNS, disclosure_risks
 from alliance_outcome.data.item_table import item_table
 from alliance_outcome.data.ledger import Ledger
 from alliance_outcome.data.measures import measures_table
@@ -41,6 +42,8 @@ class IngestedStudy:
         ``kind, file, column, n, text``: everything that was recoded, flipped, left out or assumed.
     measures : pandas.DataFrame
         One row per measure, see :data:`alliance_outcome.data.measures.MEASURE_COLUMNS`.
+    risks : pandas.DataFrame
+        How easily somebody could be recognised in the data, see :mod:`alliance_outcome.data.disclosure_risk`.
     """
 
     sessions: pd.DataFrame
@@ -50,6 +53,7 @@ class IngestedStudy:
     data_flow: pd.DataFrame
     announcements: pd.DataFrame
     measures: pd.DataFrame
+    risks: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,13 @@ class StudyCheck:
         Empty if the study can be ingested.
     announcements : pandas.DataFrame
         ``kind, file, column, n, text``.
+    risks : pandas.DataFrame
+        How easily somebody could be recognised in the data; no rows for a study with faults.
     """
 
     faults: tuple[Fault, ...]
     announcements: pd.DataFrame
+    risks: pd.DataFrame
 
 
 def ingest_study(
@@ -122,6 +129,7 @@ def ingest_study(
         data_flow=ledger.data_flow(),
         announcements=ledger.announcements(),
         measures=measures,
+        risks=_risks(study),
     )
     key.save()
     return ingested
@@ -149,7 +157,14 @@ def check_study(content: Mapping[str, Any], root: Path, instruments: Path | None
     settings, incomplete = settings_to_check(content, ledger)
     study = assemble_study(settings, root, instruments, ledger, incomplete=incomplete)
     check_weeks(content, study, ledger)
-    return StudyCheck(tuple(dict.fromkeys(ledger.faults.faults)), ledger.announcements())
+    faults = tuple(dict.fromkeys(ledger.faults.faults))
+    risks = pd.DataFrame(columns=list(RISK_COLUMNS)) if faults else _risks(study)
+    return StudyCheck(faults, ledger.announcements(), risks)
+
+
+def _risks(study: AssembledStudy) -> pd.DataFrame:
+    columns = [measure.column for measure in study.measures]
+    return disclosure_risks(study.occasions, study.clients, columns)
 
 
 def _client_pseudonyms(study: AssembledStudy, key: PseudonymKey) -> pd.Series:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from alliance_outcome.data.covariates import read_client_file
+from alliance_outcome.data.disclosure import refuse_identifying_columns
 from alliance_outcome.data.files import RawTable, read_raw_table
 from alliance_outcome.data.headers import require
 from alliance_outcome.data.identifiers import refuse_spellings
@@ -72,6 +73,7 @@ def read_study_files(settings: IngestSettings, root: Path, ledger: Ledger, *, in
         except StudyError as error:
             ledger.faults.faults.extend(error.faults)
             continue
+        refuse_identifying_columns(table, file, ledger)
         n = len(table.blank_rows)
         ledger.announce("dropped", role, None, n, f"{counted(n, 'entirely blank row')} left out.")
         if file.layout == "therapists":
