@@ -885,9 +885,9 @@ def _tables(therapists: int) -> dict[str, list[dict[str, Any]]]:
                 ("n_clients", 120),
                 ("n_therapists", therapists),
                 ("n_sessions_held", 1404),
-                ("sessions_per_client_min", 3),
+                ("sessions_per_client_tenth_fewest", 3),
                 ("sessions_per_client_median", 9.5),
-                ("sessions_per_client_max", 24),
+                ("sessions_per_client_tenth_most", 24),
                 ("therapists_with_one_client", 2),
             )
         ],
@@ -899,6 +899,7 @@ def _tables(therapists: int) -> dict[str, list[dict[str, Any]]]:
                 "n": 80,
                 "share": 0.67,
                 "suppressed": False,
+                "categories": 1,
             },
             {
                 "level": "client",
@@ -907,6 +908,31 @@ def _tables(therapists: int) -> dict[str, list[dict[str, Any]]]:
                 "n": "",
                 "share": "",
                 "suppressed": True,
+                "categories": 1,
+            },
+        ],
+        "withheld": [{"table": "missingness", "n_withheld": 4, "text": "session numbers that few reached"}],
+        "disclosure_risk": [
+            {"risk": "k_anonymity", "value": None, "limit": 10, "passed": False, "text": "A small group."},
+            {"risk": "k_of_therapists", "value": 12, "limit": 10, "passed": True, "text": "None."},
+            {"risk": "l_diversity", "value": None, "limit": 2, "passed": None, "text": "Nothing is kept."},
+        ],
+        "release": [
+            {
+                "stage": "release",
+                "name": "small_cells",
+                "passed": True,
+                "value": 0.0,
+                "limit": 0.0,
+                "text": "No cell.",
+            },
+            {
+                "stage": "release",
+                "name": "dominance",
+                "passed": None,
+                "value": None,
+                "limit": None,
+                "text": "None.",
             },
         ],
         "missingness": [

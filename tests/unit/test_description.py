@@ -45,18 +45,79 @@ def test_sample_counts_units_at_every_level(sessions):
     assert found["n_therapists"] == 12
     assert found["n_sessions_held"] == 72 * 6
     assert found["n_sessions_cancelled"] == found["n_sessions_no_show"] == 1
-    assert found["clients_per_therapist_median"] == found["sessions_per_client_max"] == 6
+    assert found["clients_per_therapist_median"] == found["sessions_per_client_tenth_most"] == 6
+    # Twelve therapists are too few to tell the tenth from either end, and one session that was missed is somebody's.
+    assert np.isnan(found["clients_per_therapist_tenth_most"])
 
 
-def test_small_cells_are_suppressed_and_not_recoverable_by_subtraction():
-    clients = pd.DataFrame({"client": range(100), "gender": ["f"] * 60 + ["m"] * 36 + ["x"] * 4})
+def test_the_fewest_and_the_most_of_one_person_are_not_told():
+    sessions = pd.DataFrame(
+        {
+            "client": np.repeat(np.arange(30), np.arange(1, 31)),
+            "occasion_kind": "session",
+            "attendance": "attended",
+        }
+    ).assign(therapist=None)
+    found = description.describe_sample(sessions).set_index("quantity")["value"]
+    assert found["sessions_per_client_tenth_fewest"] == 10
+    assert found["sessions_per_client_tenth_most"] == 21
+    assert not found.isin([1, 30]).drop("n_clients").any()
+
+
+def participants(counts: dict[str, int]) -> pd.DataFrame:
+    """The table of one covariate of clients."""
+    values = [category for category, n in counts.items() for _ in range(n)]
+    clients = pd.DataFrame({"client": range(len(values)), "gender": values})
+    found = description.describe_participants(clients, pd.DataFrame({"therapist": []}))
+    return found.set_index("category")
+
+
+def test_small_categories_are_put_together_and_not_recoverable_by_subtraction():
+    found = participants({"f": 60, "m": 36, "x": 4})
+    assert found.loc["f", "n"] == 60
+    # The one small category could be had as 100 - 60 - 36; its very name would say that somebody is in it.
+    assert found.loc["other", "n"] == 40
+    assert found.loc["other", "categories"] == 2
+    assert set(found.index) == {"f", "other"}
+    # Two small ones: both would be known to have one, from their sum alone.
+    found = participants({"f": 60, "m": 36, "x": 1, "y": 1})
+    assert found.loc["other", "n"] == 38
+    assert found.loc["other", "categories"] == 3
+    assert set(participants({"f": 60, "x": 8, "y": 7}).index) == {"f", "other"}
+    assert participants({"f": 5, "m": 4}).loc["other", "suppressed"]
+    assert list(participants({"f": 60, "m": 36})["suppressed"]) == [False, False]
+
+
+def test_moments_of_few_are_suppressed():
     therapists = pd.DataFrame({"therapist": range(12), "age": np.arange(12) + 40.0})
-    found = description.describe_participants(clients, therapists).set_index(["variable", "category"])
-    assert found.loc[("gender", "f"), "n"] == 60
-    # One cell alone could be had as 100 − 60 − 36.
-    assert found.loc[("gender", "x"), "suppressed"]
-    assert found.loc[("gender", "m"), "suppressed"]
-    assert found.loc[("age", "mean"), "share"] == pytest.approx(45.5)
+    clients = pd.DataFrame({"client": range(9), "age": np.arange(9.0)})
+    found = description.describe_participants(clients, therapists).set_index(["level", "category"])
+    assert found.loc[("therapist", "mean"), "share"] == pytest.approx(45.5)
+    assert found.loc["client", "suppressed"].all()
+    assert found.loc["client", "share"].isna().all()
+
+
+def test_what_is_withheld_is_counted():
+    sessions = pd.DataFrame(
+        {
+            "client": np.repeat(np.arange(30), np.arange(1, 31)),
+            "occasion_kind": "session",
+            "attendance": "attended",
+        }
+    ).assign(therapist=None, severity=1.0)
+    sessions["session"] = sessions.groupby("client").cumcount() + 1
+    clients = pd.DataFrame({"client": range(30), "gender": ["f"] * 26 + ["m"] * 4})
+    tables = {
+        "sample": description.describe_sample(sessions),
+        "participants": description.describe_participants(clients, pd.DataFrame({"therapist": []})),
+        "missingness": description.describe_missingness(sessions, ["severity"]),
+        "trajectories": description.describe_trajectories(sessions, ["severity"]),
+    }
+    withheld = description.describe_withheld(sessions, tables).set_index("table")["n_withheld"]
+    # Ten clients or more reach session 21 of 30; both genders would be told by the small one.
+    assert withheld.to_dict() == {"missingness": 9, "participants": 2}
+    assert (tables["missingness"]["n_held"] % 5 == 0).all()
+    assert tables["trajectories"]["n"].min() >= 10
 
 
 def test_measures_are_described_on_held_sessions_only(sessions):

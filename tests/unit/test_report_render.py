@@ -99,6 +99,7 @@ def test_sections_stand_in_their_order(document):
         "measurement-error",
         "truth",
         "limits",
+        "disclosure",
         "methods",
         "software",
         "cost",
@@ -242,6 +243,23 @@ def test_a_session_model_between_clients_is_called_concurrent_in_the_answer(stud
     assert (
         "Between clients of one therapist: session to session, three levels (concurrent differences" in text
     )
+
+
+def test_what_is_withheld_and_what_remains_a_risk_are_said(html):
+    text = plain(part(html, "disclosure"))
+    assert "session numbers that few reached" in text
+    assert "Clients alike in covariates present A small group." in text
+    assert "not applicable Nothing is kept." in text
+
+
+def test_withheld_estimates_are_counted(study, tmp_path):
+    root = write_example(tmp_path)
+    path = root / "estimates" / "contrast.csv"
+    rows = read_estimates(path).astype({"reason": "object"})
+    rows.loc[rows.index[:3], ["status", "reason"]] = ["refused", "withheld: fewer than 10 clients"]
+    write_estimates(rows, path)
+    text = plain(part(render(root, study), "disclosure"))
+    assert "Estimates 3 rows that too few clients stand behind" in text
 
 
 def test_a_shared_rater_is_warned_of_only_where_there_is_one(html, study, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alliance_outcome.design import covariates
 from alliance_outcome.design.early_rows import early_rows
 from alliance_outcome.design.rows import hybrid_rows, incomplete_rows, restricted_cubic_spline
 from alliance_outcome.errors import StudyError
@@ -17,6 +18,12 @@ THERAPISTS = pd.DataFrame({"therapist": ["x"]})
 def session(client, number, week, severity, by_client, by_therapist, attendance="attended"):
     """Return one row of a session table."""
     return (client, "x", "session", number, week, attendance, severity, by_client, by_therapist)
+
+
+@pytest.fixture(autouse=True)
+def _groups_of_one(monkeypatch):
+    """Two clients are enough to work an example by hand."""
+    monkeypatch.setattr(covariates, "SMALLEST_CELL", 1)
 
 
 @pytest.fixture
@@ -167,6 +174,14 @@ def test_a_missing_covariate_drops_the_client_and_is_counted(sessions):
     found = hybrid_rows(sessions, AFTER_BEFORE, settings, clients, THERAPISTS)
     assert set(found.rows["client"]) == {"a"}
     assert found.flow.set_index("step").loc["covariates", "n_removed"] == 3
+
+
+def test_a_category_of_few_clients_is_a_fault(sessions, monkeypatch):
+    monkeypatch.setattr(covariates, "SMALLEST_CELL", 10)
+    settings = DesignSettings.model_validate({"lag_unit": "attended", "covariates": {"client": ["gender"]}})
+    with pytest.raises(StudyError, match=r"gender has a category of fewer than 10 clients") as caught:
+        hybrid_rows(sessions, AFTER_BEFORE, settings, CLIENTS, THERAPISTS)
+    assert "male" not in str(caught.value)
 
 
 def test_a_covariate_with_one_value_is_a_fault(sessions):

@@ -32,8 +32,9 @@ EXPECTED = sorted(
         *(f"estimates/{name}.csv" for name in ESTIMATES),
         *(
             f"tables/{name}.csv"
-            for name in ("sample", "participants", "description", "missingness", "trajectories")
+            for name in ("sample", "participants", "description", "missingness", "trajectories", "withheld")
         ),
+        *("tables/disclosure_risk.csv", "tables/release.csv"),
         *(
             f"tables/{name}.csv"
             for name in ("measures", "announcements", "data_flow_ingest", "data_flow_design")
@@ -218,9 +219,10 @@ CONTRACTED = {
         "estimates/agreement.csv",
         *(
             f"tables/{name}.csv"
-            for name in ("sample", "participants", "description", "missingness", "trajectories")
+            for name in ("sample", "participants", "description", "missingness", "trajectories", "withheld")
         ),
     ],
+    "check_release": ["tables/release.csv"],
     "tabulate_truth": ["truth.csv"],
     "render_report": ["report/report.html"],
 }

@@ -16,7 +16,7 @@ ESTIMATE_FILES = [
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
     *("contrast", "agreement", "explained"),
 ]
-DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories"]
+DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories", "withheld"]
 
 
 def study_file(study):
@@ -217,6 +217,7 @@ def figure_tables(wildcards):
     tables = [
         *DESCRIPTION_TABLES,
         *("measures", "announcements", "data_flow_ingest", "data_flow_design", "collinearity", "predictive"),
+        "disclosure_risk",
         *("prior_sensitivity", "reporting_checklist", "bayesian_comparison"),
         *(f"{kind}_{name}" for kind in ("checks", "scales") for name in ("multilevel", "early")),
         *(
@@ -236,6 +237,11 @@ def figure_tables(wildcards):
     found += [f"{results}/tables/{name}.json" for name in ("design", "answer")]
     found += [f"{results}/estimates/{name}.csv" for name in ESTIMATE_FILES]
     return found + ([f"{results}/truth.csv"] if is_simulated(wildcards.study) else [])
+
+
+def published_files(wildcards):
+    """List what a study publishes beside its report: tables, estimates, figures and their captions."""
+    return figure_tables(wildcards) + figure_files(wildcards)
 
 
 def reference_files(wildcards):

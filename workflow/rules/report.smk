@@ -44,9 +44,28 @@ use rule draw_figures as draw_truth with:
         code=code_digest(REPORT_CODE),
 
 
+rule check_release:
+    input:
+        check="results/{study}/data/check.json",
+        pseudonyms="results/{study}/data/pseudonyms.csv",
+        published=published_files,
+    output:
+        "results/{study}/tables/release.csv",
+    log:
+        "results/{study}/logs/check_release.log",
+    params:
+        code=code_digest(
+            ["analyses/release.py", "analyses/description.py", "analyses/estimates.py", "data/disclosure_risk.py"]
+        ),
+    script:
+        "../scripts/check_release.py"
+
+
 rule render_report:
     input:
         check="results/{study}/data/check.json",
+        pseudonyms="results/{study}/data/pseudonyms.csv",
+        release="results/{study}/tables/release.csv",
         tables=figure_tables,
         figures=figure_files,
     output:
@@ -63,6 +82,6 @@ rule render_report:
         sampler=RUN.sampler.model_dump(),
         seed=RUN.seed,
         simulated=lambda wildcards: is_simulated(wildcards.study),
-        code=code_digest([*REPORT_CODE, "provenance.py"]),
+        code=code_digest([*REPORT_CODE, "analyses/release.py", "provenance.py"]),
     script:
         "../scripts/render_report.py"

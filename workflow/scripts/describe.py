@@ -27,6 +27,7 @@ def main(snakemake) -> None:
         "missingness": description.describe_missingness(sessions, measures["column"]),
         "trajectories": description.describe_trajectories(sessions, measures["column"]),
     }
+    tables["withheld"] = description.describe_withheld(sessions, tables)
     for path in map(Path, snakemake.output.tables):
         tables[path.stem].to_csv(path, index=False, lineterminator="\n")
     context = AnalysisContext.read(Path(snakemake.input.context))

@@ -19,12 +19,14 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
 
 def main(snakemake) -> None:
     """Write one self-contained page."""
+    from alliance_outcome.analyses.release import require_anonymous, require_released
     from alliance_outcome.data.check_report import require_sound
     from alliance_outcome.provenance import software_versions
     from alliance_outcome.report.render import render_report
     from alliance_outcome.settings import ReportSettings, section
 
     require_sound(Path(snakemake.input.check))
+    require_released(pd.read_csv(snakemake.input.release))
     results = Path(snakemake.input.check).parent.parent
     page = render_report(
         results,
@@ -40,6 +42,7 @@ def main(snakemake) -> None:
             "seed": snakemake.params.seed,
         },
     )
+    require_anonymous(page, Path(snakemake.input.pseudonyms))
     Path(snakemake.output[0]).write_text(page, encoding="utf-8")
 
 

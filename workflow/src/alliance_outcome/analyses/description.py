@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
+from alliance_outcome.data.disclosure_risk import SMALLEST_CELL
 from alliance_outcome.design.levels import (
     BETWEEN_CLIENT,
     BETWEEN_CLIENT_POOLED,
@@ -19,8 +20,12 @@ from alliance_outcome.design.levels import (
 from alliance_outcome.models.design_checks import INTERCEPT, UnfittableModel
 from alliance_outcome.models.multilevel import MultilevelModel
 
-#: Smallest number of clients behind a published cell (the ACRO tool's default).
-SMALLEST_CELL = 10
+#: Numbers of clients by session are told to the nearest multiple: otherwise their differences, from one session to the
+#: next or between the sessions held and rated, would count small groups.
+ROUNDED_TO = 5
+PARTICIPANT_COLUMNS = ("level", "variable", "category", "n", "share", "suppressed", "categories")
+#: What categories are called that are put together.
+OTHER = "other"
 
 
 def held_sessions(sessions: pd.DataFrame) -> pd.DataFrame:
@@ -39,16 +44,14 @@ def describe_sample(sessions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``quantity, value``.
+        Columns ``quantity, value``; the fewest and the most of single clients and therapists are not told, but what
+        ten of them have at most and at least. Empty where too few stand behind a value.
     """
     held = held_sessions(sessions)
-    per_client = held.groupby("client").size()
-    quantities: dict[str, float] = {
+    quantities: dict[str, float | None] = {
         "n_clients": sessions["client"].nunique(),
         "n_sessions_held": len(held),
-        "sessions_per_client_min": per_client.min(),
-        "sessions_per_client_median": per_client.median(),
-        "sessions_per_client_max": per_client.max(),
+        **_spread("sessions_per_client", held.groupby("client").size()),
     }
     for value in ("cancelled", "no_show"):
         quantities[f"n_sessions_{value}"] = int((sessions["attendance"] == value).sum())
@@ -56,14 +59,27 @@ def describe_sample(sessions: pd.DataFrame) -> pd.DataFrame:
         per_therapist = sessions.groupby("therapist")["client"].nunique()
         quantities |= {
             "n_therapists": len(per_therapist),
-            "clients_per_therapist_min": per_therapist.min(),
-            "clients_per_therapist_median": per_therapist.median(),
-            "clients_per_therapist_max": per_therapist.max(),
-            "therapists_with_one_client": int((per_therapist == 1).sum()),
+            **_spread("clients_per_therapist", per_therapist),
+            "therapists_with_one_client": _unless_few(int((per_therapist == 1).sum())),
         }
-    return pd.DataFrame(
-        {"quantity": list(quantities), "value": [float(value) for value in quantities.values()]}
-    )
+    values = [float("nan") if value is None else float(value) for value in quantities.values()]
+    return pd.DataFrame({"quantity": list(quantities), "value": values})
+
+
+def _spread(name: str, counts: pd.Series) -> dict[str, float | None]:
+    """Return the median of counts, and the tenth from either end: the extremes are those of one person."""
+    ordered = np.sort(counts.to_numpy())
+    enough = len(ordered) >= 2 * SMALLEST_CELL
+    return {
+        f"{name}_tenth_fewest": ordered[SMALLEST_CELL - 1] if enough else None,
+        f"{name}_median": float(np.median(ordered)) if len(ordered) >= SMALLEST_CELL else None,
+        f"{name}_tenth_most": ordered[-SMALLEST_CELL] if enough else None,
+    }
+
+
+def _unless_few(n: int) -> int | None:
+    """Return a number of people if it may be told."""
+    return n if n == 0 or n >= SMALLEST_CELL else None
 
 
 def describe_participants(clients: pd.DataFrame, therapists: pd.DataFrame) -> pd.DataFrame:
@@ -77,8 +93,8 @@ def describe_participants(clients: pd.DataFrame, therapists: pd.DataFrame) -> pd
     Returns
     -------
     DataFrame
-        Columns ``level, variable, category, n, share, suppressed``; a cell of fewer than
-        :data:`SMALLEST_CELL` units is suppressed, and with a single such cell the next smallest one too.
+        Columns :data:`PARTICIPANT_COLUMNS`. Categories of fewer than :data:`SMALLEST_CELL` units are put together, with
+        the next smallest ones until they are two or more and have as many units; suppressed if even all have fewer.
     """
     records = []
     for level, table in (("client", clients), ("therapist", therapists)):
@@ -87,34 +103,47 @@ def describe_participants(clients: pd.DataFrame, therapists: pd.DataFrame) -> pd
                 records += _numeric_cells(level, variable, table[variable])
             else:
                 records += _category_cells(level, variable, table[variable])
-    return pd.DataFrame(records, columns=["level", "variable", "category", "n", "share", "suppressed"])
+    return pd.DataFrame(records, columns=list(PARTICIPANT_COLUMNS))
 
 
 def _numeric_cells(level: str, variable: str, values: pd.Series) -> list[dict[str, object]]:
-    base = {"level": level, "variable": variable, "n": int(values.notna().sum()), "suppressed": False}
+    n = int(values.notna().sum())
+    few = n < SMALLEST_CELL
+    base = {"level": level, "variable": variable, "n": None if few else n, "suppressed": few, "categories": 1}
+    moments = {"mean": values.mean(), "standard deviation": values.std()}
     return [
-        {**base, "category": "mean", "share": float(values.mean())},
-        {**base, "category": "standard deviation", "share": float(values.std())},
+        {**base, "category": name, "share": None if few else float(value)} for name, value in moments.items()
     ]
 
 
 def _category_cells(level: str, variable: str, values: pd.Series) -> list[dict[str, object]]:
     counts = values.fillna("missing").value_counts().sort_index()
-    small = counts[counts < SMALLEST_CELL].index
-    if len(small) == 1 and len(counts) > 1:
-        # A single suppressed cell could be had by subtraction.
-        small = small.append(pd.Index([counts.drop(small).idxmin()]))
+    hidden = _suppressed(counts)
+    shown = [(str(category), int(count), 1) for category, count in counts.drop(hidden).items()]
+    if hidden:
+        # Not even its name: that a category is there says that somebody is in it.
+        shown.append((OTHER, int(counts[hidden].sum()), len(hidden)))
     return [
         {
             "level": level,
             "variable": variable,
             "category": category,
-            "n": None if category in small else int(count),
-            "share": None if category in small else count / counts.sum(),
-            "suppressed": category in small,
+            "n": None if n < SMALLEST_CELL else n,
+            "share": None if n < SMALLEST_CELL else n / counts.sum(),
+            "suppressed": n < SMALLEST_CELL,
+            "categories": categories,
         }
-        for category, count in counts.items()
+        for category, n, categories in shown
     ]
+
+
+def _suppressed(counts: pd.Series) -> list[object]:
+    """Return the categories to be put together: small ones, and those without which a small one could be had."""
+    ascending = counts.sort_values(kind="stable")
+    n = int((ascending < SMALLEST_CELL).sum())
+    while 0 < n < len(ascending) and (n < 2 or ascending.iloc[:n].sum() < SMALLEST_CELL):
+        n += 1
+    return list(ascending.index[:n])
 
 
 def describe_measures(sessions: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +231,8 @@ def describe_missingness(sessions: pd.DataFrame, columns: Iterable[str]) -> pd.D
     Returns
     -------
     DataFrame
-        Columns ``column, session, n_held, n_rated, share_rated``.
+        Columns ``column, session, n_held, n_rated, share_rated``; numbers are multiples of :data:`ROUNDED_TO`, and
+        empty if fewer than :data:`SMALLEST_CELL` are rated.
     """
     held = held_sessions(sessions)
     counts = held.groupby("session").size()
@@ -212,6 +242,10 @@ def describe_missingness(sessions: pd.DataFrame, columns: Iterable[str]) -> pd.D
         frame = pd.DataFrame({"column": column, "n_held": counts, "n_rated": rated}).reset_index()
         frames.append(frame[frame["n_held"] >= SMALLEST_CELL])
     table = pd.concat(frames, ignore_index=True)
+    table["n_rated"] = _rounded(
+        table["n_rated"].where(table["n_rated"].ge(SMALLEST_CELL) | table["n_rated"].eq(0))
+    )
+    table["n_held"] = _rounded(table["n_held"])
     table["share_rated"] = table["n_rated"] / table["n_held"]
     return table[["column", "session", "n_held", "n_rated", "share_rated"]]
 
@@ -229,7 +263,8 @@ def describe_trajectories(sessions: pd.DataFrame, columns: Iterable[str]) -> pd.
     Returns
     -------
     DataFrame
-        Columns ``column, session, n, mean, sd, q25, q75``. Clients who have left are not in later means.
+        Columns ``column, session, n, mean, sd, q25, q75``. Clients who have left are not in later means. Numbers are
+        multiples of :data:`ROUNDED_TO`.
     """
     held = held_sessions(sessions)
     frames = []
@@ -245,5 +280,55 @@ def describe_trajectories(sessions: pd.DataFrame, columns: Iterable[str]) -> pd.
                 "q75": grouped.quantile(0.75),
             }
         )
-        frames.append(frame[frame["n"] >= SMALLEST_CELL].reset_index())
+        frame = frame[frame["n"] >= SMALLEST_CELL].reset_index()
+        frames.append(frame.assign(n=_rounded(frame["n"])))
     return pd.concat(frames, ignore_index=True)[["column", "session", "n", "mean", "sd", "q25", "q75"]]
+
+
+def _rounded(counts: pd.Series) -> pd.Series:
+    """Return the nearest multiples of :data:`ROUNDED_TO`."""
+    return (counts / ROUNDED_TO).round() * ROUNDED_TO
+
+
+def describe_withheld(sessions: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Say what the other tables keep back, so that nobody takes an empty cell for a mistake.
+
+    Parameters
+    ----------
+    sessions : DataFrame
+        Session table.
+    tables : mapping of str to DataFrame
+        ``sample``, ``participants``, ``missingness`` and ``trajectories`` as they are written.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``table, n_withheld, text``; tables that keep nothing back are left out.
+    """
+    few = f"fewer than {SMALLEST_CELL}"
+    reached = held_sessions(sessions)["session"].nunique() - tables["missingness"]["session"].nunique()
+    shown = tables["missingness"].query("n_rated != 0")
+    kept = (
+        (
+            "sample",
+            int(tables["sample"]["value"].isna().sum()),
+            f"values that {few} clients or therapists stand behind",
+        ),
+        (
+            "participants",
+            int(tables["participants"].query("suppressed or categories > 1")["categories"].sum()),
+            f"categories of {few} people, and others from which these could be computed, put together as {OTHER}",
+        ),
+        ("missingness", reached, f"session numbers that {few} clients reached"),
+        (
+            "missingness",
+            int(tables["missingness"]["n_rated"].isna().sum()),
+            f"numbers of {few} ratings of a measure at a session that is shown",
+        ),
+        (
+            "trajectories",
+            len(shown) - len(tables["trajectories"]),
+            f"means of a measure at a session with {few} ratings, among the sessions shown",
+        ),
+    )
+    return pd.DataFrame([row for row in kept if row[1]], columns=["table", "n_withheld", "text"])

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from alliance_outcome.data.disclosure_risk import SMALLEST_CELL
 
 ESTIMATE_COLUMNS = (
     "row_id",
@@ -87,6 +90,12 @@ TEXT_COLUMNS = (
     "quantity_kind",
 )
 
+#: What a row loses that is not to be published: everything that was computed from so few.
+_NUMBERS = (
+    *("estimate", "std_error", "df", "statistic", "p_value", "ci_low", "ci_high", "n_sessions", "n_clients"),
+    *ESTIMATE_COLUMNS[ESTIMATE_COLUMNS.index("r_hat") :],
+)
+
 STATUSES = ("ok", "not_established", "refused")
 
 
@@ -158,9 +167,54 @@ def is_repetition(frame: pd.DataFrame) -> pd.Series:
     return (robust | autoregressive).astype(bool)
 
 
+def clients_beyond_coefficients(frame: pd.DataFrame) -> pd.Series:
+    """Return how many clients more than terms the model of each row has.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Estimates.
+
+    Returns
+    -------
+    Series of float
+        Missing where the number of clients is.
+    """
+    models = frame.groupby(["analysis", "model", "estimand", "sample"], dropna=False)
+    return models["n_clients"].transform("min").astype("float") - models["term"].transform("nunique")
+
+
+def withhold_small_groups(frame: pd.DataFrame) -> pd.DataFrame:
+    """Refuse what fewer than ten clients stand behind, or a model with hardly more clients than coefficients.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Estimates.
+
+    Returns
+    -------
+    DataFrame
+        The same rows; those withheld without numbers, with the reason.
+    """
+    told = frame["status"] == "ok"
+    few = told & frame["n_clients"].astype("float").lt(SMALLEST_CELL)
+    saturated = told & ~few & clients_beyond_coefficients(frame[told]).reindex(frame.index).lt(SMALLEST_CELL)
+    reasons = {
+        f"withheld: fewer than {SMALLEST_CELL} clients": few,
+        f"withheld: not {SMALLEST_CELL} clients more than coefficients": saturated,
+    }
+    kept = frame.astype({"reason": "object"})
+    for reason, rows in reasons.items():
+        if rows.any():
+            kept.loc[rows, list(_NUMBERS)] = np.nan
+            kept.loc[rows, ["status", "reason"]] = ["refused", reason]
+    return kept
+
+
 def write_estimates(frame: pd.DataFrame, path: Path) -> None:
-    """Write an estimates table; numbers keep every digit that a double has."""
-    frame.to_csv(path, index=False, float_format="%.17g", lineterminator="\n")
+    """Write an estimates table without what is to be withheld; numbers keep every digit that a double has."""
+    withhold_small_groups(frame).to_csv(path, index=False, float_format="%.17g", lineterminator="\n")
 
 
 def read_estimates(path: Path) -> pd.DataFrame:

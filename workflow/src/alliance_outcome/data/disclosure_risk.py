@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 RISK_COLUMNS = ("risk", "value", "limit", "passed", "text")
-#: Smallest group that hides a person: the default of the ACRO tool.
-SMALLEST_GROUP = 10
+#: Smallest number of people behind a published cell, and smallest group that hides a person (the ACRO tool's default).
+SMALLEST_CELL = 10
 
 
 def disclosure_risks(occasions: pd.DataFrame, clients: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -60,24 +60,24 @@ def _group_rows(people: pd.DataFrame) -> Iterable[tuple]:
     """Yield k-anonymity over all quasi-identifiers, and how many clients are in smaller groups than the limit."""
     if people.columns.empty:
         text = "No covariate, site or arm is kept, so nothing of that kind points at a client."
-        yield "k_anonymity", None, SMALLEST_GROUP, None, text
+        yield "k_anonymity", None, SMALLEST_CELL, None, text
         return
     sizes = people.groupby(list(people.columns))[people.columns[0]].transform("size")
     names = ", ".join(map(str, people.columns))
     smallest = int(sizes.min())
     yield (
         "k_anonymity",
-        smallest,
-        SMALLEST_GROUP,
-        smallest >= SMALLEST_GROUP,
+        _unless_few(smallest),
+        SMALLEST_CELL,
+        smallest >= SMALLEST_CELL,
         f"The smallest group of clients who are alike in {names} has {counted_clients(smallest)}.",
     )
     yield (
         "clients_in_small_groups",
-        _share(sizes < SMALLEST_GROUP),
+        _share(sizes < SMALLEST_CELL),
         0.0,
-        bool((sizes >= SMALLEST_GROUP).all()),
-        f"{_percent(sizes < SMALLEST_GROUP)} of clients share these with fewer than {SMALLEST_GROUP - 1} others: "
+        bool((sizes >= SMALLEST_CELL).all()),
+        f"{_percent(sizes < SMALLEST_CELL)} of clients share these with fewer than {SMALLEST_CELL - 1} others: "
         "leave out or coarsen covariates before the data are shared.",
     )
 
@@ -108,13 +108,13 @@ def _therapist_rows(occasions: pd.DataFrame) -> Iterable[tuple]:
     if seen.empty:
         return
     caseloads = seen.groupby("therapist")["client"].nunique()
-    few = caseloads < SMALLEST_GROUP
+    few = caseloads < SMALLEST_CELL
     yield (
         "k_of_therapists",
-        int(caseloads.min()),
-        SMALLEST_GROUP,
+        _unless_few(int(caseloads.min())),
+        SMALLEST_CELL,
         bool(not few.any()),
-        f"{_percent(few)} of therapists have fewer than {SMALLEST_GROUP} clients; no result is of one therapist.",
+        f"{_percent(few)} of therapists have fewer than {SMALLEST_CELL} clients; no result is of one therapist.",
     )
 
 
@@ -132,8 +132,8 @@ def _trajectory_rows(
         _share(alone),
         0.0,
         bool(not alone.any()),
-        f"{_percent(alone)} of clients have a pattern of sessions and missing ratings that is theirs alone: the session "
-        "table is never anonymous, whatever is left out of it.",
+        f"{_percent(alone)} of clients have a pattern of sessions and missing ratings that is theirs alone: the "
+        "session table is never anonymous, whatever is left out of it.",
     )
     lengths = occasions.groupby("client").size().rename("occasions").astype("str")
     together = people.join(lengths)
@@ -149,7 +149,12 @@ def _trajectory_rows(
 
 def counted_clients(n: int) -> str:
     """Say how many clients there are; a number below the smallest group is not given."""
-    return f"{n} clients" if n >= SMALLEST_GROUP else f"fewer than {SMALLEST_GROUP} clients"
+    return f"{n} clients" if n >= SMALLEST_CELL else f"fewer than {SMALLEST_CELL} clients"
+
+
+def _unless_few(n: int) -> int | None:
+    """Return a number of clients if it may be told."""
+    return n if n >= SMALLEST_CELL else None
 
 
 def _share(mask: pd.Series) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from alliance_outcome.data.disclosure_risk import SMALLEST_CELL
 from alliance_outcome.errors import FaultCollector
 from alliance_outcome.settings import CovariateSettings
 
@@ -33,7 +34,8 @@ def covariate_columns(
     Raises
     ------
     StudyError
-        If a covariate takes a single value: it can explain nothing, and its missing values would go unnoticed.
+        If a covariate takes a single value: it can explain nothing, and its missing values would go unnoticed. If fewer
+        than ten clients stand behind a category: its coefficient would be about them.
     """
     faults = FaultCollector()
     names: list[str] = []
@@ -46,11 +48,24 @@ def covariate_columns(
                     "study file", f"covariates.{unit}", f"{covariate} takes fewer than two values", remedy
                 )
                 continue
+            if _smallest_category(rows, unit, values) < SMALLEST_CELL:
+                remedy = "put small categories together in the file, or remove the covariate from the models"
+                problem = f"{covariate} has a category of fewer than {SMALLEST_CELL} clients, whom its effect is about"
+                faults.add("study file", f"covariates.{unit}", problem, remedy)
+                continue
             added = _columns(covariate, values)
             rows = rows.join(added, on=unit)
             names += list(added.columns)
     faults.raise_if_any()
     return rows, names
+
+
+def _smallest_category(rows: pd.DataFrame, unit: str, values: pd.Series) -> float:
+    """Return how many clients stand behind the smallest category; infinity for a number."""
+    if pd.api.types.is_numeric_dtype(values):
+        return float("inf")
+    people = rows.drop_duplicates("client")
+    return float(people[unit].map(values).value_counts().min())
 
 
 def _columns(name: str, values: pd.Series) -> pd.DataFrame:

@@ -84,6 +84,7 @@ CI_LABELS = {
 
 STAGE_LABELS = {
     "ingest": "Reading the files",
+    "release": "Before publication",
     "design": "Design",
     "multilevel": "Multilevel models",
     "early": "Early-alliance models",

@@ -16,12 +16,12 @@ _QUANTITIES = {
     "n_sessions_held": "Sessions held",
     "n_sessions_cancelled": "Sessions cancelled",
     "n_sessions_no_show": "Sessions missed without notice",
-    "sessions_per_client_min": "Sessions per client, fewest",
+    "sessions_per_client_tenth_fewest": "Sessions per client, tenth fewest",
     "sessions_per_client_median": "Sessions per client, median",
-    "sessions_per_client_max": "Sessions per client, most",
-    "clients_per_therapist_min": "Clients per therapist, fewest",
+    "sessions_per_client_tenth_most": "Sessions per client, tenth most",
+    "clients_per_therapist_tenth_fewest": "Clients per therapist, tenth fewest",
     "clients_per_therapist_median": "Clients per therapist, median",
-    "clients_per_therapist_max": "Clients per therapist, most",
+    "clients_per_therapist_tenth_most": "Clients per therapist, tenth most",
     "therapists_with_one_client": "Therapists with one client",
 }
 _DIRECTIONS = {"higher_is_better": "higher is better", "higher_is_worse": "higher is worse"}
@@ -64,13 +64,17 @@ def participant_table(table: pd.DataFrame) -> Table:
     groups: dict[str, list[Cells]] = {}
     for row in table.to_dict("records"):
         title = f"{sentence_case(row['level'])}s: {words(row['variable'])}"
-        groups.setdefault(title, []).append((words(row["category"]), *_participant_cells(row)))
+        several = float(row["categories"]) > 1
+        name = f"other ({count(row['categories'])} categories)" if several else words(row["category"])
+        groups.setdefault(title, []).append((name, *_participant_cells(row)))
     return make_grouped_table(
         "participants",
         "Clients and therapists.",
         ("Category", "n", "Share or value"),
         groups,
-        notes=("Cells under 10 people, and cells from which they could be computed, are suppressed.",),
+        notes=(
+            "Categories of fewer than 10 people are put together, with those from which they could be computed.",
+        ),
     )
 
 
