@@ -1,0 +1,132 @@
+"""The conditions of a congruence effect as rows with their numbers, and the verdicts in plain language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alliance_outcome.analyses.model_checks import check
+from alliance_outcome.analyses.response_surface_model import SurfaceModel
+from alliance_outcome.analyses.response_surface_names import (
+    ANALYSIS,
+    BROAD_VERDICT,
+    STRICT_VERDICT,
+    condition_name,
+)
+from alliance_outcome.models.response_surface import (
+    Condition,
+    CongruenceConditions,
+    ResponseSurface,
+    congruence_conditions,
+)
+
+_WHERE = {True: "Within clients", False: "Between clients"}
+_AGREEING = {
+    True: "sessions in which the two change together",
+    False: "clients whose alliance the two rate alike early in therapy",
+}
+
+#: What each condition is about and, for an outcome whose sign is turned for display, the sign of the number shown.
+_MEANINGS = {
+    "p10": "the ridge of the surface crosses the middle of the line of agreement (p10, to include {value:g})",
+    "p11": "the ridge of the surface runs along the line of agreement (p11, to include {value:g})",
+    "a4": "severity rises with the distance between the raters (−a4, to lie above {value:g})",
+    "a3": "severity rises equally whoever rates higher (−a3, to include {value:g})",
+    "a1": "severity is level along the line of agreement (−a1, to include {value:g})",
+    "a2": "severity is not curved along the line of agreement (−a2, to include {value:g})",
+}
+
+
+def condition_rows(surface: SurfaceModel, found: ResponseSurface) -> list[dict[str, Any]]:
+    """Judge the conditions of a congruence effect of one surface.
+
+    Parameters
+    ----------
+    surface : SurfaceModel
+        A model with a fit.
+    found : ResponseSurface
+        Its surface, of an outcome of which more is better.
+
+    Returns
+    -------
+    list of dict
+        With the columns of checks: the conditions, and a verdict for the broad and for the strict version. ``value`` is
+        of the surface as fitted; texts turn the signs of a1 to a4, so that they speak of severity. `passed` is empty
+        where a condition cannot be judged: without convergence none can.
+    """
+    conditions = congruence_conditions(found)
+    converged = surface.model.fit.converged
+    rows = [_row(surface, condition, converged) for condition in (*conditions.broad, *conditions.strict)]
+    broad = conditions.broad_effect if converged else None
+    strict = conditions.strict_effect if converged else None
+    return [
+        *rows,
+        _verdict(surface, BROAD_VERDICT, broad, broad_words(conditions, broad, is_within=surface.is_within)),
+        _verdict(surface, STRICT_VERDICT, strict, strict_words(broad, strict)),
+    ]
+
+
+def _row(surface: SurfaceModel, condition: Condition, converged: bool) -> dict[str, Any]:
+    met = condition.met if converged else None
+    value = None if condition.tested is None else condition.tested.estimate
+    meaning = _MEANINGS[condition.name].format(value=condition.value)
+    text = f"{_WHERE[surface.is_within]}: {meaning}: {_numbers(condition)}"
+    return check(ANALYSIS, condition_name(surface.level, condition.name), met, value, condition.value, text)
+
+
+def _numbers(condition: Condition) -> str:
+    """Write an estimate with its interval, signs turned where it is one of severity."""
+    tested = condition.tested
+    if tested is None:
+        return "not judged, because the data leave open where the ridge runs"
+    numbers = tested.estimate, tested.ci_low, tested.ci_high
+    if condition.name.startswith("a"):
+        numbers = -tested.estimate, -tested.ci_high, -tested.ci_low
+    estimate, low, high = (f"{number + 0.0:.3g}" for number in numbers)
+    return f"{estimate} [{low}, {high}]"
+
+
+def _verdict(surface: SurfaceModel, name: str, met: bool | None, words: str) -> dict[str, Any]:
+    text = f"{_WHERE[surface.is_within]}: {words}"
+    return check(ANALYSIS, condition_name(surface.level, name), met, None, None, text)
+
+
+def broad_words(conditions: CongruenceConditions, met: bool | None, *, is_within: bool) -> str:
+    """Say in plain language whether agreement matters.
+
+    Parameters
+    ----------
+    conditions : CongruenceConditions
+    met : bool or None
+        Whether the broad conditions hold together.
+    is_within : bool
+        Whether the ratings are deviations from the client's own mean.
+
+    Returns
+    -------
+    str
+    """
+    when = "at the next session" if is_within else "at the end"
+    if met:
+        return (
+            f"the conditions of a congruence effect hold together: {_AGREEING[is_within]} go with less severity "
+            f"{when}, whichever way the raters differ"
+        )
+    by_name = {condition.name: condition for condition in conditions.broad}
+    if by_name["a4"].met is False:
+        return f"it was not shown that agreement of the raters goes with less severity {when}"
+    violated = [condition.name for condition in conditions.broad if condition.met is False]
+    if met is False:
+        return (
+            f"severity {when} is higher where the raters differ, but not lowest where they agree "
+            f"({' and '.join(violated)} against it), so that this is no congruence effect"
+        )
+    return "whether agreement of the raters matters could not be judged"
+
+
+def strict_words(broad: bool | None, strict: bool | None) -> str:
+    """Say in plain language whether agreement is all that matters, or how high the raters agree as well."""
+    if strict:
+        return "severity does not recognisably depend on how high the raters agree (strict congruence)"
+    if broad and strict is False:
+        return "how high the raters agree matters as well, so that this is a broad, not a strict congruence effect"
+    return "no strict congruence effect, which takes the broad one and more"
