@@ -10,6 +10,7 @@ from alliance_outcome.analyses.estimates import ESTIMATE_COLUMNS, is_repetition
 from alliance_outcome.analyses.inference import own_inference
 from alliance_outcome.analyses.model_checks import CHECK_COLUMNS
 from alliance_outcome.analyses.response_surface import response_surfaces, surface_of
+from alliance_outcome.analyses.response_surface_conditions import broad_words, strict_words
 from alliance_outcome.analyses.response_surface_model import fit_surface
 from alliance_outcome.analyses.response_surface_names import DISCREPANT, GRID_COLUMNS
 from alliance_outcome.analyses.response_surface_shares import discrepancies
@@ -174,6 +175,27 @@ def test_without_degrees_of_freedom_nothing_is_judged():
     found = congruence_conditions(plain(CONGRUENCE, degrees=np.nan))
     assert {condition.met for condition in (*found.broad, *found.strict)} == {None}
     assert found.broad_effect is found.strict_effect is None
+
+
+@pytest.mark.parametrize(
+    ("b", "words"),
+    [
+        (CONGRUENCE, "the conditions of a congruence effect hold together"),
+        (MAIN_EFFECTS, "it was not shown"),
+        ((0.5, -0.5, -1.0, 2.0, -1.0), "(p10 and a3 against it), so that this is no congruence effect"),
+    ],
+)
+def test_verdicts_are_plain(b, words):
+    found = congruence_conditions(plain(b))
+    assert words in broad_words(found, found.broad_effect, is_within=True)
+    assert "could not be judged" in broad_words(found, None, is_within=False)
+
+
+def test_a_strict_verdict_needs_the_broad_one():
+    assert "strict congruence" in strict_words(True, True)
+    assert "broad, not a strict" in strict_words(True, False)
+    assert "no strict congruence" in strict_words(False, False)
+    assert "could not be judged" in strict_words(True, None)
 
 
 # -- Planted surfaces -------------------------------------------------------------------------------------------------

@@ -25,10 +25,10 @@ _AGREEING = {
     False: "clients whose alliance the two rate alike early in therapy",
 }
 
-#: What each condition is about and, for an outcome whose sign is turned for display, the sign of the number shown.
+#: What each condition is about, in terms of severity, which is why a1 to a4 have a minus.
 _MEANINGS = {
-    "p10": "the ridge of the surface crosses the middle of the line of agreement (p10, to include {value:g})",
-    "p11": "the ridge of the surface runs along the line of agreement (p11, to include {value:g})",
+    "p10": "the valley of severity crosses the middle of the line of agreement (p10, to include {value:g})",
+    "p11": "the valley of severity runs along the line of agreement (p11, to include {value:g})",
     "a4": "severity rises with the distance between the raters (−a4, to lie above {value:g})",
     "a3": "severity rises equally whoever rates higher (−a3, to include {value:g})",
     "a1": "severity is level along the line of agreement (−a1, to include {value:g})",
@@ -77,7 +77,7 @@ def _numbers(condition: Condition) -> str:
     """Write an estimate with its interval, signs turned where it is one of severity."""
     tested = condition.tested
     if tested is None:
-        return "not judged, because the data leave open where the ridge runs"
+        return "not judged, because the data leave open where the first principal axis runs"
     numbers = tested.estimate, tested.ci_low, tested.ci_high
     if condition.name.startswith("a"):
         numbers = -tested.estimate, -tested.ci_high, -tested.ci_low
@@ -111,22 +111,33 @@ def broad_words(conditions: CongruenceConditions, met: bool | None, *, is_within
             f"the conditions of a congruence effect hold together: {_AGREEING[is_within]} go with less severity "
             f"{when}, whichever way the raters differ"
         )
-    by_name = {condition.name: condition for condition in conditions.broad}
-    if by_name["a4"].met is False:
-        return f"it was not shown that agreement of the raters goes with less severity {when}"
+    if met is None:
+        return f"whether agreement of the raters goes with less severity {when} could not be judged"
     violated = [condition.name for condition in conditions.broad if condition.met is False]
-    if met is False:
-        return (
-            f"severity {when} is higher where the raters differ, but not lowest where they agree "
-            f"({' and '.join(violated)} against it), so that this is no congruence effect"
-        )
-    return "whether agreement of the raters matters could not be judged"
+    if "a4" in violated:
+        return f"it was not shown that agreement of the raters goes with less severity {when}"
+    return (
+        f"severity {when} is curved along the line of disagreement, but not with its valley where the raters agree "
+        f"({' and '.join(violated)} against it), so that this is no congruence effect"
+    )
 
 
 def strict_words(broad: bool | None, strict: bool | None) -> str:
-    """Say in plain language whether agreement is all that matters, or how high the raters agree as well."""
+    """Say in plain language whether agreement is all that matters, or how high the raters agree as well.
+
+    Parameters
+    ----------
+    broad, strict : bool or None
+        Whether the broad conditions hold together, and all conditions.
+
+    Returns
+    -------
+    str
+    """
     if strict:
         return "severity does not recognisably depend on how high the raters agree (strict congruence)"
-    if broad and strict is False:
+    if strict is None:
+        return "whether the effect is a strict one could not be judged"
+    if broad:
         return "how high the raters agree matters as well, so that this is a broad, not a strict congruence effect"
     return "no strict congruence effect, which takes the broad one and more"
