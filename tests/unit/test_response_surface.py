@@ -187,8 +187,8 @@ def test_without_degrees_of_freedom_nothing_is_judged():
 )
 def test_verdicts_are_plain(b, words):
     found = congruence_conditions(plain(b))
-    assert words in broad_words(found, found.broad_effect, is_within=True)
-    assert "could not be judged" in broad_words(found, None, is_within=False)
+    assert words in broad_words(found, found.broad_effect, "sessions", "at the next session")
+    assert "could not be judged" in broad_words(found, None, "clients", "at follow-up")
 
 
 def test_a_strict_verdict_needs_the_broad_one():
@@ -338,6 +338,25 @@ def test_predictions_are_of_severity(tables):
     within = tables.grid[tables.grid["level"] == "within_client"]
     apart = (within["x"] - within["y"]).abs()
     assert np.corrcoef(apart, within["predicted"])[0, 1] > 0.8
+
+
+def test_labels_and_the_order_of_rows_change_nothing(tables):
+    mixed = []
+    for make, _ in LEVELS.values():
+        rows = make(1, CONGRUENCE).sample(frac=1, random_state=1).reset_index(drop=True)
+        codes = pd.factorize(rows["client"], sort=True)[0]
+        mixed.append(rows.assign(client=[f"P{(7 * code) % 997:03d}" for code in codes]))
+    again = response_surfaces(*mixed, study_example.context())
+    numbers = ["estimate", "std_error", "df", "ci_low", "ci_high", "statistic"]
+    pd.testing.assert_frame_equal(again.estimates[numbers], tables.estimates[numbers], rtol=1e-9)
+    pd.testing.assert_frame_equal(again.grid, tables.grid, rtol=1e-9)
+
+
+def test_the_outcome_of_early_alliance_is_named():
+    context = study_example.context(early_outcome="follow_up")
+    tables = response_surfaces(hybrid_rows(1, CONGRUENCE), early_rows(1, CONGRUENCE), context)
+    text = tables.conditions.set_index("name").loc["between_client.broad", "text"]
+    assert "less severity at follow-up" in text
 
 
 # -- Refusals ---------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def response_surfaces(
             estimates += _estimate_rows(surface, way, context)
         estimates += share_rows(surface, _base(surface, context))
         checks += model_checks(surface.model, ways, ANALYSIS)
-        conditions += condition_rows(surface, surface_of(surface, ways[0]))
+        conditions += condition_rows(surface, surface_of(surface, ways[0]), context)
         grids.append(prediction_grid(surface))
     return _tables(estimates, conditions, checks, grids)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.model_checks import check
 from alliance_outcome.analyses.response_surface_model import SurfaceModel
 from alliance_outcome.analyses.response_surface_names import (
@@ -36,7 +37,9 @@ _MEANINGS = {
 }
 
 
-def condition_rows(surface: SurfaceModel, found: ResponseSurface) -> list[dict[str, Any]]:
+def condition_rows(
+    surface: SurfaceModel, found: ResponseSurface, context: AnalysisContext
+) -> list[dict[str, Any]]:
     """Judge the conditions of a congruence effect of one surface.
 
     Parameters
@@ -45,6 +48,8 @@ def condition_rows(surface: SurfaceModel, found: ResponseSurface) -> list[dict[s
         A model with a fit.
     found : ResponseSurface
         Its surface, of an outcome of which more is better.
+    context : AnalysisContext
+        Facts of the study.
 
     Returns
     -------
@@ -60,7 +65,7 @@ def condition_rows(surface: SurfaceModel, found: ResponseSurface) -> list[dict[s
     strict = conditions.strict_effect if converged else None
     return [
         *rows,
-        _verdict(surface, BROAD_VERDICT, broad, broad_words(conditions, broad, is_within=surface.is_within)),
+        _verdict(surface, BROAD_VERDICT, broad, broad_words(conditions, broad, *_outcome(surface, context))),
         _verdict(surface, STRICT_VERDICT, strict, strict_words(broad, strict)),
     ]
 
@@ -90,7 +95,16 @@ def _verdict(surface: SurfaceModel, name: str, met: bool | None, words: str) -> 
     return check(ANALYSIS, condition_name(surface.level, name), met, None, None, text)
 
 
-def broad_words(conditions: CongruenceConditions, met: bool | None, *, is_within: bool) -> str:
+def _outcome(surface: SurfaceModel, context: AnalysisContext) -> tuple[str, str]:
+    """Say what agrees, and when severity was assessed."""
+    if surface.is_within:
+        return _AGREEING[True], "at the next session"
+    session = f"at session {context.early_fixed_session}"
+    times = {"end": "at the end of therapy", "follow_up": "at follow-up", "fixed_session": session}
+    return _AGREEING[False], times[context.early_outcome]
+
+
+def broad_words(conditions: CongruenceConditions, met: bool | None, agreeing: str, when: str) -> str:
     """Say in plain language whether agreement matters.
 
     Parameters
@@ -98,17 +112,18 @@ def broad_words(conditions: CongruenceConditions, met: bool | None, *, is_within
     conditions : CongruenceConditions
     met : bool or None
         Whether the broad conditions hold together.
-    is_within : bool
-        Whether the ratings are deviations from the client's own mean.
+    agreeing : str
+        Sessions or clients on which the raters agree.
+    when : str
+        When severity was assessed.
 
     Returns
     -------
     str
     """
-    when = "at the next session" if is_within else "at the end"
     if met:
         return (
-            f"the conditions of a congruence effect hold together: {_AGREEING[is_within]} go with less severity "
+            f"the conditions of a congruence effect hold together: {agreeing} go with less severity "
             f"{when}, whichever way the raters differ"
         )
     if met is None:
