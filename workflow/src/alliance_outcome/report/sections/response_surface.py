@@ -70,7 +70,7 @@ def build(facts: Facts) -> Section:
     results = facts.results
     estimates, conditions = results.estimates(ANALYSIS), results.table(f"conditions_{ANALYSIS}")
     if conditions.empty:
-        return Section(ANALYSIS, TITLE, tuple(Text(text) for text in _refusals(estimates)))
+        return Section("response-surface", TITLE, tuple(Text(text) for text in _refusals(estimates)))
     levels = [level for level in levels_of(estimates) if conditions["name"].str.startswith(f"{level}.").any()]
     sentences = (joint_test_sentence(estimates), robust_sentence(estimates), share_sentence(estimates))
     blocks: list[Block] = [
@@ -84,7 +84,7 @@ def build(facts: Facts) -> Section:
         Heading("What not to conclude"),
         Bullets(cautions(levels)),
     ]
-    return Section(ANALYSIS, TITLE, tuple(blocks))
+    return Section("response-surface", TITLE, tuple(blocks))
 
 
 def _refusals(estimates: pd.DataFrame) -> list[str]:
@@ -152,7 +152,7 @@ def surface_table(estimates: pd.DataFrame, unit: str, raters: tuple[str, str]) -
     shown = own[own["term"].isin([*_LINES, *_AXIS]) & (own["status"] != "ok")]
     open_notes = [f"{sentence_case(reason)}." for reason in dict.fromkeys(shown["reason"])]
     return make_grouped_table(
-        "response-surface",
+        "response-surface-lines",
         f"The surface along its lines, in {unit} of severity per point (slopes) or squared point (curvatures); first "
         f"rating: {raters[0]}, second: {raters[1]}.",
         ("Quantity", "Estimate", "SE", interval_heading(own), "df", "p"),
