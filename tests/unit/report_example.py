@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import study_example
+from response_surface_example import CONGRUENCE, early_rows, hybrid_rows
 
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.estimates import estimates_frame, write_estimates
+from alliance_outcome.analyses.response_surface import ResponseSurfaceTables, response_surfaces
 from alliance_outcome.settings import ReportSettings
 
 SETTINGS = ReportSettings(
@@ -97,9 +101,25 @@ def write_example(
         (root / folder).mkdir(parents=True, exist_ok=True)
     _write_estimates(root, outcome_rater, therapists)
     _write_tables(root, outcome_rater, therapists)
+    _write_response_surface(root)
     if simulated:
         pd.DataFrame(_truth_rows()).to_csv(root / "truth.csv", index=False)
     return root
+
+
+@cache
+def response_surface_tables() -> ResponseSurfaceTables:
+    """Fit the surfaces of rows with a planted congruence effect; a surface is not made by hand."""
+    hybrid, early = hybrid_rows(1, CONGRUENCE), early_rows(1, CONGRUENCE)
+    return response_surfaces(hybrid, early, study_example.context(study="example"))
+
+
+def _write_response_surface(root: Path) -> None:
+    """Write the tables of the response surfaces."""
+    tables = response_surface_tables()
+    write_estimates(tables.estimates, root / "estimates" / "response_surface.csv")
+    for kind in ("conditions", "checks", "grid"):
+        getattr(tables, kind).to_csv(root / "tables" / f"{kind}_response_surface.csv", index=False)
 
 
 def levels_of(model: str) -> tuple[str, ...]:

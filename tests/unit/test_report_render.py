@@ -90,6 +90,7 @@ def test_sections_stand_in_their_order(document):
         "description",
         "agreement",
         "reliability",
+        "response-surface",
         "dynamics",
         "bias",
         "models",
@@ -277,7 +278,7 @@ def test_data_flow_shows_what_was_kept_and_removed(html):
 
 def test_checks_are_badges_with_words_and_symbols(html):
     text = plain(part(html, "diagnostics"))
-    assert "12 checks: 9 passed, 2 failed, 1 not applicable" in text
+    assert "16 checks: 13 passed, 2 failed, 1 not applicable" in text
     assert "✗ failed Gradient too large (value 0.250, limit 0.100)" in text
     assert "✓ passed All in range" in text
     assert (

@@ -10,10 +10,17 @@ import pytest
 RESULTS = "results/tiny"
 ESTIMATES = (
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
-    *("contrast", "agreement", "explained"),
+    *("contrast", "agreement", "explained", "response_surface"),
 )
 MODEL_RULES = {
-    *("fit_hybrid", "fit_early", "bootstrap_multilevel", "fit_bayesian_hybrid", "fit_bayesian_early"),
+    *(
+        "fit_hybrid",
+        "fit_early",
+        "fit_response_surface",
+        "bootstrap_multilevel",
+        "fit_bayesian_hybrid",
+        "fit_bayesian_early",
+    ),
 }
 
 
@@ -58,6 +65,7 @@ EXPECTED = sorted(
                 "checks_measurement_error",
                 "diagnostics_multilevel",
                 *("bias", "checks_data_quality"),
+                *(f"{kind}_response_surface" for kind in ("checks", "conditions", "grid")),
                 *(f"{kind}_dynamics" for kind in ("checks", "constraints", "contrasts", "fit")),
             )
         ),
@@ -84,6 +92,7 @@ def test_expected_and_unexpected_files(finished):
         "measurement_error",
         "dynamics",
         "reliability",
+        "response_surface",
         "bias",
         "truth",
     )
@@ -212,6 +221,7 @@ CONTRACTED = {
     "fit_measurement_error": ["estimates/measurement_error.csv"],
     "fit_dynamics": ["estimates/dynamics.csv"],
     "estimate_reliability": ["estimates/reliability.csv"],
+    "fit_response_surface": ["estimates/response_surface.csv"],
     "contrast": ["estimates/contrast.csv", "tables/answer.json"],
     "bootstrap_multilevel": ["estimates/explained.csv"],
     "diagnose_multilevel": ["tables/diagnostics_multilevel.csv"],

@@ -14,7 +14,7 @@ STUDIES = settings.study_names(RUN.studies)
 DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "joint_rows", "early_rows"]
 ESTIMATE_FILES = [
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
-    *("contrast", "agreement", "explained"),
+    *("contrast", "agreement", "explained", "response_surface"),
 ]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories", "withheld"]
 
@@ -159,6 +159,10 @@ MULTILEVEL_CODE = [
         )
     ),
 ]
+RESPONSE_SURFACE_CODE = [
+    f"analyses/response_surface{part}.py"
+    for part in ("", "_conditions", "_grid", "_model", "_names", "_shares")
+]
 BOOTSTRAP_CODE = [f"analyses/{name}.py" for name in ("bootstrap_contrasts", "explained", "resampling")]
 DIAGNOSIS_CODE = [
     f"analyses/{name}.py" for name in ("description", "headline", "residual_diagnostics", "second_opinion")
@@ -185,6 +189,7 @@ PANEL_CODE = [
 FIGURES = [
     *("contrast", "trajectories", "missingness", "agreement", "reliability", "timing"),
     *("coefficients", "explained", "residuals", "predictive", "measurement_error", "dynamics", "bias"),
+    "response_surface",
 ]
 REPORT_CODE = [
     "analyses/bias/designs.py",
@@ -192,6 +197,7 @@ REPORT_CODE = [
     "analyses/context.py",
     "analyses/estimates.py",
     "analyses/panel_names.py",
+    "analyses/response_surface_names.py",
     "design/timing.py",
 ]
 #: Sections of the study file that the report's words depend on.
@@ -228,10 +234,12 @@ def figure_tables(wildcards):
                 "data_quality",
                 "dynamics",
                 "measurement_error",
+                "response_surface",
                 "second_opinion",
             )
         ),
         *("diagnostics_multilevel", "fit_dynamics", "constraints_dynamics", "bias"),
+        *("conditions_response_surface", "grid_response_surface"),
     ]
     found = [f"{results}/tables/{name}.csv" for name in tables]
     found += [f"{results}/tables/{name}.json" for name in ("design", "answer")]

@@ -42,6 +42,27 @@ use rule fit_hybrid as fit_early with:
         code=code_digest(MULTILEVEL_CODE),
 
 
+rule fit_response_surface:
+    input:
+        check="results/{study}/data/check.json",
+        hybrid="results/{study}/data/hybrid_rows.parquet",
+        early="results/{study}/data/early_rows.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        estimates="results/{study}/estimates/response_surface.csv",
+        conditions="results/{study}/tables/conditions_response_surface.csv",
+        checks="results/{study}/tables/checks_response_surface.csv",
+        grid="results/{study}/tables/grid_response_surface.csv",
+    log:
+        "results/{study}/logs/fit_response_surface.log",
+    benchmark:
+        "results/{study}/benchmarks/fit_response_surface.tsv"
+    params:
+        code=code_digest([*MULTILEVEL_CODE, *RESPONSE_SURFACE_CODE]),
+    script:
+        "../scripts/fit_response_surface.py"
+
+
 rule bootstrap_multilevel:
     input:
         check="results/{study}/data/check.json",

@@ -180,6 +180,23 @@ CAPTIONS = {
         "was observed. With latent means slopes are the same for all clients and residuals independent, so that "
         "intervals may be too narrow where clients differ or neighbouring sessions resemble each other.",
     ),
+    "response_surface": Caption(
+        "Severity by both raters' alliance",
+        "Each panel is a map: one rating runs to the right, the other upwards, and colour and the numbers on the lines "
+        "say which severity is expected there; yellow is low, blue is high. On the dashed line the raters agree. If "
+        "agreement is what counts, the map has a valley along the dashed line, and severity rises to either side of "
+        "it. Where severity changes along the dashed line, how high the raters agree matters. The solid line is the "
+        "first principal axis, the bottom of the valley if there is one; it is drawn only where the data say which "
+        "way it points.",
+        "Predictions of a multilevel model with squares and the product of both ratings, everything else at its mean. "
+        "Within clients, zero is the client's own average in each rater's eyes: the panel shows raters who change "
+        "together, not raters who give the same number. Between clients, zero is one rating for both, halfway between "
+        "the two raters' averages, so that the dashed line means the same rating.",
+        "Only the region inside an ellipse is shown that holds 90 % of a bivariate normal distribution with the "
+        "ratings' means, standard deviations and correlation. It is computed from these alone, so that nobody's "
+        "rating can be read from its edge, and it may reach beyond the ends of the form. A map looks certain "
+        "everywhere: how far the data support it is said by the conditions beneath it, not by its colours.",
+    ),
     "truth": Caption(
         "What generated the data against what was estimated",
         "The study is simulated, so the answer is known. The star is the value that generated the data, the vertical "

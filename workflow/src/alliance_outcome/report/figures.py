@@ -21,6 +21,7 @@ from alliance_outcome.report.figures_explained import draw_explained
 from alliance_outcome.report.figures_measurement_error import draw_measurement_error
 from alliance_outcome.report.figures_reliability import draw_reliability
 from alliance_outcome.report.figures_residuals import draw_residuals
+from alliance_outcome.report.figures_response_surface import draw_response_surface
 from alliance_outcome.report.figures_timing import draw_timing
 from alliance_outcome.report.forest import Row, draw_forest
 from alliance_outcome.report.inputs import Results
@@ -32,6 +33,7 @@ _DRAWERS: dict[str, Callable[[Results, ReportSettings], Drawing]] = {
     "missingness": draw_missingness,
     "agreement": draw_agreement,
     "reliability": draw_reliability,
+    "response_surface": draw_response_surface,
     "timing": draw_timing,
     "coefficients": draw_coefficient_forest,
     "explained": draw_explained,

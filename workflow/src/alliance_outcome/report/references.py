@@ -37,6 +37,7 @@ REFERENCES = {
     "allison": Reference("Allison, Williams & Moral-Benito, 2017", "10.1177/2378023117710578"),
     "carpenter": Reference("Carpenter & Kenward, 2013", "10.1002/9781119942283"),
     "bland_altman": Reference("Bland & Altman, 2007", "10.1080/10543400701329422"),
+    "humberg": Reference("Humberg, Nestler & Back, 2019", "10.1177/1948550618757600"),
     "lai": Reference("Lai, 2021", "10.1037/met0000287"),
     "hamaker": Reference("Hamaker, Kuiper & Grasman, 2015", "10.1037/a0038889"),
     "bates": Reference("Bates et al., 2015", "10.18637/jss.v067.i01"),

@@ -31,6 +31,7 @@ from alliance_outcome.report.sections import (
     methods,
     models,
     reliability,
+    response_surface,
     software,
     truth,
 )
@@ -43,6 +44,7 @@ SECTION_BUILDERS = (
     description.build,
     agreement.build,
     reliability.build,
+    response_surface.build,
     dynamics.build,
     bias.build,
     models.build,
