@@ -35,6 +35,7 @@ TABLES = {
         pd.DataFrame({"therapist": ["a"] * 3, "effect": [1.0, 2.0, 3.0]}),
         pd.DataFrame({"at": np.arange(60.0), "value": np.arange(60.0)}),
         pd.DataFrame({"at": np.arange(12.0)}),
+        pd.DataFrame({"who": [f"person {n}" for n in range(12)], "mean": np.arange(12.0)}),
     ],
     "small_cells": [
         pd.DataFrame({"category": ["f", "m"], "n": [60, 4]}),
@@ -73,6 +74,8 @@ HARMLESS = [
     estimates_frame([estimate(n_clients=9, status="refused", reason="too few")]),
     # Twelve therapists are no units of an effect within clients; eight are none either.
     estimates_frame([estimate(level="within_client", n_therapists=8)]),
+    # As many quantities as therapists, by chance.
+    pd.DataFrame({"quantity": list("abcdefghijkl"), "value": np.arange(12.0)}),
     pd.DataFrame(),
 ]
 

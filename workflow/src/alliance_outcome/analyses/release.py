@@ -37,8 +37,8 @@ FLOW_TABLES = frozenset({"announcements", "data_flow_ingest", "data_flow_design"
 _EXTREMES = re.compile(
     r"(^|_)(min|max|minimum|maximum|mode|fewest|most|lowest|highest|smallest|largest)($|_)"
 )
-#: The tenth from either end is nobody's own value; what a rule cost the machine is no person's value either.
-_NO_EXTREMES = re.compile(r"_tenth_(fewest|most)$|^max_rss$")
+#: The tenth from either end is nobody's own value; Pareto's k of left-out groups says how well they could be left out.
+_NO_EXTREMES = re.compile(r"_tenth_(fewest|most)$|^largest_k$")
 _ROW_COLUMNS = frozenset(
     {"client", "clients", "therapist", "therapists", "pseudonym", "original", "participant"}
 )
@@ -193,7 +193,7 @@ def audit_table(name: str, table: pd.DataFrame, n_clients: int, n_therapists: in
     ]
     if Path(name).stem not in FLOW_TABLES:
         findings += [(each, "small_cells") for each in _small_cells(table)]
-    if "row_id" in table:
+    if {"row_id", "status"} <= set(table.columns):
         findings += [(each, "residual_df") for each in _saturated(table)]
     if {"session", "column"} <= set(table.columns):
         findings += [(each, "rounded_counts") for each in _unrounded(table)]
@@ -205,12 +205,15 @@ def _rows_of_people(table: pd.DataFrame, n_clients: int, n_therapists: int) -> I
         if str(column).casefold() in _ROW_COLUMNS:
             yield f"the column {column} is of single people"
     for n, who in ((n_clients, "client"), (n_therapists, "therapist")):
-        if (
-            n >= SMALLEST_CELL
-            and len(table) == n
-            and any(table[column].nunique() == n for column in table.columns)
-        ):
+        if n >= SMALLEST_CELL and len(table) == n and not _told_apart_by_words(table):
             yield f"there is one row for each {who}"
+
+
+def _told_apart_by_words(table: pd.DataFrame) -> bool:
+    """Say whether rows have names of quantities, not of numbers alone: by chance there may be as many as people."""
+    texts = table.select_dtypes(include=["object", "str"]).astype("str")
+    words = texts.apply(lambda column: column.str.replace(r"\d+", "", regex=True))
+    return len(words.columns) > 0 and 2 * len(words.drop_duplicates()) >= len(table)
 
 
 def _extremes(table: pd.DataFrame) -> Iterator[str]:
