@@ -264,6 +264,8 @@ def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
     write_estimates(estimates_frame(latent), root / "estimates" / "measurement_error.csv")
     reliability = list(reliability_rows(outcome_rater, therapists))
     write_estimates(estimates_frame(reliability), root / "estimates" / "reliability.csv")
+    corrected = list(corrected_rows(outcome_rater, therapists))
+    write_estimates(estimates_frame(corrected), root / "estimates" / "corrected_contrast.csv")
     explained = [row for model in EXPLAINED for row in _explained_rows(model, outcome_rater, therapists)]
     write_estimates(estimates_frame(explained), root / "estimates" / "explained.csv")
 
@@ -428,6 +430,42 @@ def _explained_rows(model: str, outcome_rater: str, therapists: int) -> Iterable
             | {"row_id": f"{model}.unique.{level}.{term}"}
             | ({} if established else reason)
         )
+
+
+def corrected_rows(outcome_rater: str = "client", therapists: int = 24) -> Iterable[dict]:
+    """Write the contrast without and with correction: within clients it does not hold once it is fair."""
+    model = "hybrid_three_level"
+    base = _base("corrected_contrast", model, None, outcome_rater, therapists)
+    base |= {"engine": "errors_in_variables", "estimand": "unique", "role": "sensitivity"}
+    for name, place, value in (
+        ("client", "client", 0.8),
+        ("therapist", "therapist", 0.7),
+        ("severity", None, 0.78),
+    ):
+        own = {"term": "reliability", "rater": place, "scale": "total" if place else name, "estimate": value}
+        yield (
+            base
+            | own
+            | {"row_id": f"corrected_contrast.{model}.{name}.reliability", "level": "within_client"}
+        )
+    pair = {"rater": "client", "rater_b": "therapist", "level": "within_client"}
+    named = {"row_id": f"corrected_contrast.{model}.error_correlation", "term": "error_correlation"}
+    yield base | pair | named | {"estimate": 0.02, "ci_low": -0.01, "ci_high": 0.05}
+    for level in ("within_client", "between_client", "between_therapist"):
+        for version, fair in (
+            ("uncorrected", 0.0),
+            ("corrected_0", 0.25),
+            ("corrected_0.1", 0.3),
+            ("corrected_0.2", 0.35),
+        ):
+            key = f"corrected_contrast.{model}.{level}.{version}"
+            for rater, value in (("client", -0.6), ("therapist", -0.2 - fair)):
+                own = {"row_id": f"{key}.{rater}", "rater": rater, "level": level, "estimate": value}
+                yield base | own | {"term": "coefficient_standardised"}
+            numbers = {"estimate": -0.4 + fair, "ci_low": -0.7 + fair, "ci_high": -0.1 + fair}
+            yield (
+                base | pair | {"row_id": f"{key}.difference", "level": level, "term": "difference"} | numbers
+            )
 
 
 def reliability_rows(outcome_rater: str = "client", therapists: int = 24) -> Iterable[dict]:

@@ -10,7 +10,7 @@ import pytest
 RESULTS = "results/tiny"
 ESTIMATES = (
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
-    *("contrast", "agreement", "explained", "response_surface"),
+    *("contrast", "agreement", "explained", "corrected_contrast", "response_surface"),
 )
 MODEL_RULES = {
     *(
@@ -221,6 +221,7 @@ CONTRACTED = {
     "fit_measurement_error": ["estimates/measurement_error.csv"],
     "fit_dynamics": ["estimates/dynamics.csv"],
     "estimate_reliability": ["estimates/reliability.csv"],
+    "correct_contrast": ["estimates/corrected_contrast.csv"],
     "fit_response_surface": ["estimates/response_surface.csv"],
     "contrast": ["estimates/contrast.csv", "tables/answer.json"],
     "bootstrap_multilevel": ["estimates/explained.csv"],

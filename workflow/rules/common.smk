@@ -14,7 +14,7 @@ STUDIES = settings.study_names(RUN.studies)
 DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "joint_rows", "early_rows"]
 ESTIMATE_FILES = [
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
-    *("contrast", "agreement", "explained", "response_surface"),
+    *("contrast", "agreement", "explained", "corrected_contrast", "response_surface"),
 ]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories", "withheld"]
 
@@ -163,6 +163,7 @@ RESPONSE_SURFACE_CODE = [
     f"analyses/response_surface{part}.py"
     for part in ("", "_conditions", "_grid", "_model", "_names", "_shares")
 ]
+CORRECTION_CODE = [f"analyses/{name}.py" for name in ("corrected_contrast", "score_errors", "description")]
 BOOTSTRAP_CODE = [f"analyses/{name}.py" for name in ("bootstrap_contrasts", "explained", "resampling")]
 DIAGNOSIS_CODE = [
     f"analyses/{name}.py" for name in ("description", "headline", "residual_diagnostics", "second_opinion")

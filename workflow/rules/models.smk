@@ -63,6 +63,30 @@ rule fit_response_surface:
         "../scripts/fit_response_surface.py"
 
 
+rule correct_contrast:
+    input:
+        check="results/{study}/data/check.json",
+        rows="results/{study}/data/hybrid_rows.parquet",
+        sessions="results/{study}/data/sessions.parquet",
+        item_table="results/{study}/data/items.parquet",
+        measures="results/{study}/tables/measures.csv",
+        context="results/{study}/tables/design.json",
+    output:
+        "results/{study}/estimates/corrected_contrast.csv",
+    log:
+        "results/{study}/logs/correct_contrast.log",
+    benchmark:
+        "results/{study}/benchmarks/correct_contrast.tsv"
+    params:
+        settings=section(settings.MeasurementErrorSettings),
+        replicates=RUN.bootstrap.replicates,
+        seed=seed_for("corrected_contrast"),
+        min_therapists=min_therapists,
+        code=code_digest([*MULTILEVEL_CODE, *CORRECTION_CODE]),
+    script:
+        "../scripts/correct_contrast.py"
+
+
 rule bootstrap_multilevel:
     input:
         check="results/{study}/data/check.json",

@@ -55,7 +55,12 @@ rule check_release:
         "results/{study}/logs/check_release.log",
     params:
         code=code_digest(
-            ["analyses/release.py", "analyses/description.py", "analyses/estimates.py", "data/disclosure_risk.py"]
+            [
+                "analyses/release.py",
+                "analyses/description.py",
+                "analyses/estimates.py",
+                "data/disclosure_risk.py",
+            ]
         ),
     script:
         "../scripts/check_release.py"

@@ -392,6 +392,14 @@ class MeasurementErrorSettings(StrictModel):
         description="Reliability of alliance by rater and level, for contrasts that are corrected for it.",
     )
 
+    def shares(self, level: ReliabilityLevel) -> dict[str, float]:
+        """Return the reliability at a level by rater; an interval stands for its middle."""
+        stated = {rater: levels[level] for rater, levels in self.reliability.items() if level in levels}
+        return {
+            rater: each.mean if each.interval is None else sum(each.interval) / 2.0
+            for rater, each in stated.items()
+        }
+
 
 class DecisionSettings(StrictModel):
     """What turns estimates into an answer."""

@@ -89,7 +89,12 @@ def corrected_contrasts(
         return _refused(
             context, f"alliance is rated by the {context.raters[0]} only; a contrast needs two raters"
         )
-    models = [model for model in fit_hybrid_models(rows, context) if model.specification.estimand == "unique"]
+    models = [
+        model
+        for model in fit_hybrid_models(rows, context)
+        if model.specification.estimand == "unique"
+        and model.specification.three_level == context.has_therapists
+    ]
     found: list[dict[str, Any]] = []
     for model in models:
         if model.fit is None:

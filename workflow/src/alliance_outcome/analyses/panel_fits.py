@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
@@ -162,14 +161,9 @@ def _parts(table: pd.DataFrame, clients: pd.DataFrame) -> Iterator[tuple[str, st
 
 def _reliability(measurement: MeasurementErrorSettings, context: AnalysisContext) -> dict[str, float]:
     """Return what is known of the reliability within clients, by column; an interval stands for its middle."""
-    found = {}
-    for rater, column in rater_columns(context).items():
-        stated = measurement.reliability.get(rater, {}).get(WITHIN_CLIENT)
-        if stated is not None:
-            share = stated.mean if stated.interval is None else float(np.mean(stated.interval))
-            if share < 1.0:
-                found[column] = share
-    return found
+    stated = measurement.shares(WITHIN_CLIENT)
+    columns = rater_columns(context)
+    return {columns[rater]: share for rater, share in stated.items() if rater in columns and share < 1.0}
 
 
 def fitted_version(
