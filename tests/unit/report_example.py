@@ -264,6 +264,8 @@ def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
     write_estimates(estimates_frame(latent), root / "estimates" / "measurement_error.csv")
     reliability = list(reliability_rows(outcome_rater, therapists))
     write_estimates(estimates_frame(reliability), root / "estimates" / "reliability.csv")
+    parts = list(part_rows(outcome_rater, therapists))
+    write_estimates(estimates_frame(parts), root / "estimates" / "alliance_parts.csv")
     corrected = list(corrected_rows(outcome_rater, therapists))
     write_estimates(estimates_frame(corrected), root / "estimates" / "corrected_contrast.csv")
     explained = [row for model in EXPLAINED for row in _explained_rows(model, outcome_rater, therapists)]
@@ -430,6 +432,38 @@ def _explained_rows(model: str, outcome_rater: str, therapists: int) -> Iterable
             | {"row_id": f"{model}.unique.{level}.{term}"}
             | ({} if established else reason)
         )
+
+
+def part_rows(outcome_rater: str = "client", therapists: int = 24) -> Iterable[dict]:
+    """Write the contrast on each part, and of the parts of each rater: only the task counts."""
+    model = "hybrid_three_level"
+    base = _base("alliance_parts", model, None, outcome_rater, therapists) | {
+        "estimand": "unique",
+        "role": "secondary",
+    }
+    for scale, value in (("goal", -0.2), ("task", -0.5), ("bond", -0.1), ("cognitive", -0.4)):
+        for level in ("within_client", "between_client"):
+            own = base | {"scale": scale, "level": level}
+            key = f"alliance_parts.{scale}.{model}.{level}"
+            for rater, size in (("client", -0.6), ("therapist", -0.6 - value)):
+                named = {"row_id": f"{key}.{rater}", "rater": rater, "term": "coefficient_standardised"}
+                yield own | named | {"estimate": size}
+            named = {
+                "row_id": f"{key}.client.therapist.difference",
+                "rater": "client",
+                "rater_b": "therapist",
+            }
+            bounds = {"estimate": value, "ci_low": value - 0.3, "ci_high": value + 0.3}
+            yield own | named | bounds | {"term": "difference"}
+    for rater, value in (("client", -0.4), ("therapist", 0.1)):
+        key = f"alliance_parts.{rater}.cognitive_against_emotional.{model}.within_client"
+        own = base | {"rater": rater, "level": "within_client"}
+        for part, size in (("cognitive", -0.5), ("emotional", -0.5 - value)):
+            named = {"row_id": f"{key}.{part}.coefficient_standardised", "term": "coefficient_standardised"}
+            yield own | named | {"scale": part, "estimate": size}
+        named = {"row_id": f"{key}.cognitive.emotional.difference", "term": "difference", "rater_b": rater}
+        bounds = {"estimate": value, "ci_low": value - 0.3, "ci_high": value + 0.3}
+        yield own | named | bounds | {"scale": "cognitive against emotional"}
 
 
 def corrected_rows(outcome_rater: str = "client", therapists: int = 24) -> Iterable[dict]:

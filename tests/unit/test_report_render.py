@@ -97,6 +97,7 @@ def test_sections_stand_in_their_order(document):
         "explained",
         "diagnostics",
         "bayesian",
+        "alliance-parts",
         "corrected-contrast",
         "measurement-error",
         "truth",

@@ -10,7 +10,7 @@ import pytest
 RESULTS = "results/tiny"
 ESTIMATES = (
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
-    *("contrast", "agreement", "explained", "corrected_contrast", "response_surface"),
+    *("contrast", "agreement", "explained", "alliance_parts", "corrected_contrast", "response_surface"),
 )
 MODEL_RULES = {
     *(
@@ -222,6 +222,7 @@ CONTRACTED = {
     "fit_dynamics": ["estimates/dynamics.csv"],
     "estimate_reliability": ["estimates/reliability.csv"],
     "correct_contrast": ["estimates/corrected_contrast.csv"],
+    "contrast_parts": ["estimates/alliance_parts.csv"],
     "fit_response_surface": ["estimates/response_surface.csv"],
     "contrast": ["estimates/contrast.csv", "tables/answer.json"],
     "bootstrap_multilevel": ["estimates/explained.csv"],

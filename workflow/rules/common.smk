@@ -14,7 +14,7 @@ STUDIES = settings.study_names(RUN.studies)
 DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "joint_rows", "early_rows"]
 ESTIMATE_FILES = [
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
-    *("contrast", "agreement", "explained", "corrected_contrast", "response_surface"),
+    *("contrast", "agreement", "explained", "alliance_parts", "corrected_contrast", "response_surface"),
 ]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories", "withheld"]
 

@@ -87,6 +87,27 @@ rule correct_contrast:
         "../scripts/correct_contrast.py"
 
 
+rule contrast_parts:
+    input:
+        check="results/{study}/data/check.json",
+        sessions="results/{study}/data/sessions.parquet",
+        clients="results/{study}/data/clients.parquet",
+        therapists="results/{study}/data/therapists.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        "results/{study}/estimates/alliance_parts.csv",
+    log:
+        "results/{study}/logs/contrast_parts.log",
+    benchmark:
+        "results/{study}/benchmarks/contrast_parts.tsv"
+    params:
+        settings=section(settings.DesignSettings),
+        min_therapists=min_therapists,
+        code=code_digest([*MULTILEVEL_CODE, "analyses/alliance_parts.py"]),
+    script:
+        "../scripts/contrast_parts.py"
+
+
 rule bootstrap_multilevel:
     input:
         check="results/{study}/data/check.json",

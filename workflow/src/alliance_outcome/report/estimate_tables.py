@@ -30,7 +30,7 @@ from alliance_outcome.report.labels import (
     short_se_label,
     term_label,
 )
-from alliance_outcome.report.selection import autoregressive, cluster_robust, engines
+from alliance_outcome.report.selection import autoregressive, cluster_robust, engines, first_row
 from alliance_outcome.report.tables import Cells, Table, make_grouped_table
 
 #: Monte Carlo errors of an estimate and of the ends of its interval.
@@ -219,6 +219,29 @@ def _posterior_cells(row: pd.Series, decimals: int) -> Cells:
 def status_words(status: str) -> str:
     """Say a status in words."""
     return status.replace("_", " ")
+
+
+def pair_coefficients(rows: pd.DataFrame, difference: pd.Series) -> tuple[str, str]:
+    """Write the standardised coefficients of the two raters of a contrast.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Estimates of the same model, level and version.
+    difference : Series
+        The contrast.
+
+    Returns
+    -------
+    tuple of str
+        A dash where there is none.
+    """
+    own = rows[rows["term"] == "coefficient_standardised"]
+    found = [first_row(own, rater=difference[name]) for name in ("rater", "rater_b")]
+    first, second = (
+        ABSENT if row is None or row["status"] != "ok" else number(row["estimate"]) for row in found
+    )
+    return first, second
 
 
 def refusal_table(name: str, frame: pd.DataFrame) -> Table:

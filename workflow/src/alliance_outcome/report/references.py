@@ -36,6 +36,7 @@ REFERENCES = {
     "luedtke": Reference("Lüdtke et al., 2008", "10.1037/a0012869"),
     "allison": Reference("Allison, Williams & Moral-Benito, 2017", "10.1177/2378023117710578"),
     "carpenter": Reference("Carpenter & Kenward, 2013", "10.1002/9781119942283"),
+    "bordin": Reference("Bordin, 1979", "10.1037/h0085885"),
     "bland_altman": Reference("Bland & Altman, 2007", "10.1080/10543400701329422"),
     "humberg": Reference("Humberg, Nestler & Back, 2019", "10.1177/1948550618757600"),
     "lai": Reference("Lai, 2021", "10.1037/met0000287"),

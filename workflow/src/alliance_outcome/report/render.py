@@ -17,6 +17,7 @@ from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.references import Reference, cited
 from alliance_outcome.report.sections import (
     agreement,
+    alliance_parts,
     answer,
     bayesian,
     bias,
@@ -52,6 +53,7 @@ SECTION_BUILDERS = (
     explained.build,
     diagnostics.build,
     bayesian.build,
+    alliance_parts.build,
     corrected_contrast.build,
     measurement_error.build,
     truth.build,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report.blocks import Block, Section, Text, table_blocks
+from alliance_outcome.report.estimate_tables import pair_coefficients
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import (
-    ABSENT,
     estimate_with_interval,
     interval,
     join_words,
@@ -116,7 +116,7 @@ def contrast_table(table: pd.DataFrame, unit: str) -> Table:
             row = first_row(own[own["version"] == name])
             if row is not None:
                 same = rows[(rows["model"] == model) & (rows["level"] == level) & (rows["version"] == name)]
-                groups.setdefault(title, []).append((label, *_coefficients(same, row), _shown(row)))
+                groups.setdefault(title, []).append((label, *pair_coefficients(same, row), _shown(row)))
     first = differences.iloc[0]
     return make_grouped_table(
         "corrected-contrast",
@@ -130,15 +130,6 @@ def contrast_table(table: pd.DataFrame, unit: str) -> Table:
         groups,
         notes=("Percentile intervals of a bootstrap of therapists, or of clients without therapist ids.",),
     )
-
-
-def _coefficients(rows: pd.DataFrame, difference: pd.Series) -> tuple[str, str]:
-    own = rows[rows["term"] == "coefficient_standardised"]
-    found = [first_row(own, rater=difference[name]) for name in ("rater", "rater_b")]
-    first, second = (
-        ABSENT if row is None or row["status"] != "ok" else number(row["estimate"]) for row in found
-    )
-    return first, second
 
 
 def _differences(table: pd.DataFrame) -> pd.DataFrame:
