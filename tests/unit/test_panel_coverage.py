@@ -28,7 +28,7 @@ SMALL = Design("no_trends", 200, 5, "complete")
 def test_designs_are_every_combination_and_jobs_every_study():
     assert len(DESIGNS) == 2 * 3 * 3 * 3
     assert sorted(number for chunk in chunks() for number in chunk) == list(range(STUDIES))
-    assert sum(len(result_files(sessions)) for sessions in SESSIONS) == len(DESIGNS) * len(chunks())
+    assert sum(len(result_files(design)) for design in DESIGNS) == len(DESIGNS) * len(chunks())
 
 
 def test_who_leaves_does_not_come_back():
@@ -132,11 +132,11 @@ def test_the_page_says_what_was_not_run_and_marks_what_is_outside(tmp_path):
     ]
     table = coverage_table(pd.concat(rows))
     page = coverage_page([table])
-    assert "Not run yet: 8, 12 sessions." in page
+    assert "Not run yet: 18 of 18 designs with 8 sessions, 18 of 18 designs with 12 sessions." in page
     assert "4 of 4 judged cells lie outside the band" in page
     assert page.count("✗") == 1 + 4
     assert "−" in page
     assert verdict([coverage_table(made_up(0.95))]) == "All 1 judged cells lie in the band."
-    assert len(stored_tables(str(tmp_path))) == 3
-    (tmp_path / "sessions_5.csv").touch()
-    assert stored_tables(str(tmp_path)) == [str(tmp_path / "sessions_5.csv")]
+    assert len(stored_tables(str(tmp_path))) == len(DESIGNS)
+    (tmp_path / "trends-200-5-mar.csv").touch()
+    assert stored_tables(str(tmp_path)) == [str(tmp_path / "trends-200-5-mar.csv")]

@@ -11,7 +11,7 @@ STORED = "config/reference/panel_coverage"
 def test_every_study_is_simulated(empty_workspace):
     assert empty_workspace.planned_rules("panel_coverage") == {
         "simulate_panel_coverage": len(DESIGNS) * len(chunks()),
-        "tabulate_panel_coverage": len(SESSIONS),
+        "tabulate_panel_coverage": len(DESIGNS),
         "write_panel_coverage_page": 1,
         "panel_coverage": 1,
     }

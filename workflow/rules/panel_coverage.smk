@@ -31,11 +31,13 @@ rule simulate_panel_coverage:
 
 rule tabulate_panel_coverage:
     input:
-        lambda wildcards: panel_designs.result_files(int(wildcards.sessions)),
+        lambda wildcards: panel_designs.result_files(wildcards.design),
     output:
-        f"{PANEL_COVERAGE_REFERENCE}/sessions_{{sessions}}.csv",
+        f"{PANEL_COVERAGE_REFERENCE}/{{design}}.csv",
     log:
-        "results/panel_coverage/logs/tabulate_{sessions}.log",
+        "results/panel_coverage/logs/tabulate_{design}.log",
+    wildcard_constraints:
+        design="|".join(panel_designs.DESIGNS),
     params:
         code=code_digest(
             [
@@ -62,5 +64,5 @@ rule write_panel_coverage_page:
 
 rule panel_coverage:
     input:
-        expand(f"{PANEL_COVERAGE_REFERENCE}/sessions_{{sessions}}.csv", sessions=panel_designs.SESSIONS),
+        expand(f"{PANEL_COVERAGE_REFERENCE}/{{design}}.csv", design=panel_designs.DESIGNS),
         rules.write_panel_coverage_page.output,

@@ -1,4 +1,4 @@
-"""Tabulate the coverage of the panel models' intervals for one number of sessions."""
+"""Tabulate the coverage of the panel models' intervals in one design."""
 
 from alliance_outcome.errors import rule_log
 

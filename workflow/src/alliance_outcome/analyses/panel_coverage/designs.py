@@ -82,18 +82,13 @@ def chunks(studies: int = STUDIES) -> list[range]:
     return [range(first, min(first + CHUNK, studies)) for first in range(0, studies, CHUNK)]
 
 
-def result_files(sessions: int) -> list[str]:
-    """List the files of the jobs of all designs with so many sessions."""
-    return [
-        f"results/panel_coverage/{design.name}/{studies[0]}-{studies[-1]}.parquet"
-        for design in DESIGNS.values()
-        if design.sessions == sessions
-        for studies in chunks()
-    ]
+def result_files(design: str) -> list[str]:
+    """List the files of the jobs of a design."""
+    return [f"results/panel_coverage/{design}/{studies[0]}-{studies[-1]}.parquet" for studies in chunks()]
 
 
 def stored_tables(folder: str) -> list[str]:
-    """List the tables that are there, one for each number of sessions; all of them if there is none.
+    """List the tables that are there, one for each design; all of them if there is none.
 
     Parameters
     ----------
@@ -102,7 +97,7 @@ def stored_tables(folder: str) -> list[str]:
     Returns
     -------
     list of str
-        The page is of what was run: twelve sessions take many hours.
+        The page is of what was run: all designs take many hours, and need not be run in one go.
     """
-    tables = [f"{folder}/sessions_{sessions}.csv" for sessions in SESSIONS]
+    tables = [f"{folder}/{design}.csv" for design in DESIGNS]
     return [table for table in tables if Path(table).is_file()] or tables

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from alliance_outcome.analyses.panel_coverage.designs import PATHS, SEED, SESSIONS, STUDIES, TREND_SD
+from alliance_outcome.analyses.panel_coverage.designs import (
+    DESIGNS,
+    PATHS,
+    SEED,
+    SESSIONS,
+    STUDIES,
+    TREND_SD,
+)
 from alliance_outcome.analyses.panel_coverage.table import verdict
 
 _INTRODUCTION = """\
 # How often 95 % intervals of the panel models hold the truth
 
-Written by `uv run snakemake panel_coverage --cores 2`, together with a table for each number of sessions, which has
-every number in full.
+Written by `uv run snakemake panel_coverage --cores 2`, together with a table for each design, which has every
+number in full.
 
 **{verdict}**
 
@@ -47,8 +54,7 @@ def coverage_page(tables: Sequence[pd.DataFrame]) -> str:
     Parameters
     ----------
     tables : sequence of DataFrame
-        From :func:`~alliance_outcome.analyses.panel_coverage.table.coverage_table`, one for each number of sessions
-        that was run.
+        From :func:`~alliance_outcome.analyses.panel_coverage.table.coverage_table`, one for each design that was run.
 
     Returns
     -------
@@ -56,14 +62,25 @@ def coverage_page(tables: Sequence[pd.DataFrame]) -> str:
         Markdown.
     """
     table = pd.concat(list(tables), ignore_index=True)
-    missing = sorted(set(SESSIONS) - set(table["sessions"]))
+    missing = _not_run(set(table["design"]))
     text = _INTRODUCTION.format(
         verdict=verdict([table]), studies=STUDIES, seed=SEED, to_severity=PATHS[0], trend=TREND_SD
     )
-    parts = [text] + [f"Not run yet: {', '.join(map(str, missing))} sessions.\n"] * bool(missing)
+    parts = [text] + [f"Not run yet: {', '.join(missing)}.\n"] * bool(missing)
     for process, rows in table.groupby("process", sort=False):
         parts.append(f"## {_PROCESSES[str(process)]}\n\n{_grid(rows)}\n")
     return "\n".join(parts)
+
+
+def _not_run(known: set[str]) -> list[str]:
+    """Say how many designs there are no tables of, by number of sessions."""
+    found = []
+    for sessions in SESSIONS:
+        own = [name for name, design in DESIGNS.items() if design.sessions == sessions]
+        absent = [name for name in own if name not in known]
+        if absent:
+            found.append(f"{len(absent)} of {len(own)} designs with {sessions} sessions")
+    return found
 
 
 def _grid(rows: pd.DataFrame) -> str:
