@@ -108,7 +108,7 @@ def profile_intervals(result: MultilevelResult, ci_level: float) -> pd.DataFrame
     for term in result.params.index:
         rise = _fixed_effect_rise(result, term)
         estimate = float(result.params[term])
-        rows[term] = (estimate, *_ends(rise, estimate, float(errors[term]), limit, (-np.inf, np.inf)))
+        rows[term] = (estimate, *interval_ends(rise, estimate, float(errors[term]), limit, (-np.inf, np.inf)))
     parameters, variance = result.maximum.parameters, result.maximum.at.residual_variance
     residual = float(np.sqrt(result.scale))
     for quantity in variance_quantities(result.design, result.likelihood):
@@ -120,7 +120,10 @@ def profile_intervals(result: MultilevelResult, ci_level: float) -> pd.DataFrame
             result.design, result.likelihood, parameters, variance, quantity.level, quantity.terms
         )
         step = max(FIRST_STEP * value, 0.1 * FIRST_STEP * residual) if quantity.kind == "sd" else FIRST_STEP
-        rows[quantity.name] = (value, *_ends(held.rise, value, step, limit, _bounds(result, quantity)))
+        rows[quantity.name] = (
+            value,
+            *interval_ends(held.rise, value, step, limit, _bounds(result, quantity)),
+        )
     return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
 
 
@@ -153,7 +156,7 @@ def _fixed_effect_rise(result: MultilevelResult, term: str) -> Callable[[float],
     return rise
 
 
-def _ends(
+def interval_ends(
     rise: Callable[[float], float], estimate: float, step: float, limit: float, bounds: tuple[float, float]
 ) -> tuple[float, float]:
     """Find where the deviance has risen by a limit on both sides of an estimate."""
