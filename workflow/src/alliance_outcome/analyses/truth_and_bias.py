@@ -49,6 +49,7 @@ from alliance_outcome.design.levels import (
 )
 from alliance_outcome.design.rows import first_severity
 from alliance_outcome.design.timing import session_slots
+from alliance_outcome.models.confidence_intervals import profile_interval
 from alliance_outcome.models.contrast import CI_LEVEL
 from alliance_outcome.models.design_checks import INTERCEPT, UnfittableModel
 from alliance_outcome.models.multilevel import MultilevelModel
@@ -97,6 +98,8 @@ def truth_and_bias_estimates(
 
 def _first_severity(sessions: pd.DataFrame, context: AnalysisContext) -> pd.Series:
     """Return each client's last severity before the first alliance rating."""
+    if sessions["severity"].isna().all():
+        return pd.Series(dtype=float)
     slots = sessions.assign(slot=session_slots(sessions, context.lag_unit)).dropna(subset="slot")
     return first_severity(sessions, slots.astype({"slot": "int64"}), context.timing)
 
@@ -228,6 +231,9 @@ def _direction_rows(
     for model, own, moderator in ((TRUTH_AND_BIAS, rows, SESSION), (BY_SEVERITY, known, SEVERITY)):
         names = {"model": model, "rater": pair[0], "rater_b": pair[1]}
         table = _Table({**_base(own, context), **names}, context.commensurate, min_therapists)
+        if own.empty and len(rows):
+            yield table.refused(None, None, "no client's severity is known before the first rating")
+            continue
         try:
             judgement = Judgement.of(own, judge, truth, context.has_therapists)
             fit = judgement.model(moderator).fit()
@@ -312,18 +318,14 @@ class _Table:
         return {**self.base, **self._named(term, level), **wald_fields(tested), **kinds, **status}
 
     def _spread(self, fit: MultilevelResult) -> dict[str, Any]:
-        """Return how much clients differ in how they are tracked."""
-        own = fit.confint("wald", CI_LEVEL, df="normal").loc[f"sd(client: {WITHIN_CLIENT})"]
+        """Return how much clients differ in how they are tracked, by full maximum likelihood."""
+        name = f"sd(client: {WITHIN_CLIENT})"
+        estimate, low, high = profile_interval(fit.refit(reml=False), name, CI_LEVEL)
         unit = _RATIO if self.commensurate else "judge's points per point"
         row = {**self.base, **self._named(TRACKING_SPREAD, WITHIN_CLIENT), "unit": unit}
         status = status_fields(fit.converged, WITHIN_CLIENT, None, 0)
-        if fit.singular and status["status"] == "ok":
+        if status["status"] == "ok" and any(each.startswith("client:") for each in fit.singular):
             reason = "on the boundary: the covariance matrix of client effects is singular"
             status = {"status": "not_established", "reason": reason}
-        limits = {
-            "ci_low": own["ci_low"],
-            "ci_high": own["ci_high"],
-            "ci_level": CI_LEVEL,
-            "ci_kind": "wald_z",
-        }
-        return {**row, "estimate": own["estimate"], **limits, **status}
+        limits = {"ci_low": low, "ci_high": high, "ci_level": CI_LEVEL, "ci_kind": "profile"}
+        return {**row, "estimate": estimate, **limits, **status}
