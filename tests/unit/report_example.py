@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from perception_frames import perception_frames
 
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.estimates import estimates_frame, write_estimates
@@ -244,6 +245,9 @@ def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
     write_estimates(estimates_frame(latent), root / "estimates" / "measurement_error.csv")
     reliability = list(reliability_rows(outcome_rater, therapists))
     write_estimates(estimates_frame(reliability), root / "estimates" / "reliability.csv")
+    split, judged = perception_frames(therapists)
+    write_estimates(split, root / "estimates" / "one_with_many.csv")
+    write_estimates(judged, root / "estimates" / "truth_and_bias.csv")
     explained = [row for model in EXPLAINED for row in _explained_rows(model, outcome_rater, therapists)]
     write_estimates(estimates_frame(explained), root / "estimates" / "explained.csv")
 

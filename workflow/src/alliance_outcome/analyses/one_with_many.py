@@ -150,7 +150,9 @@ def _correlation_row(
     if abs(value) == 1.0:
         status = _unless_worse(status, f"on the boundary: the correlation is estimated as {value:.0f}")
     elif high - low >= _WHOLE_RANGE:
-        status = _unless_worse(status, "the interval holds every correlation: the data say nothing of it")
+        status = _unless_worse(
+            status, "its interval holds every correlation, so that the data say nothing of it"
+        )
     return {**own, **numbers, **status}
 
 
