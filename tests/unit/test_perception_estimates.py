@@ -92,8 +92,9 @@ def test_without_therapist_ids_one_component_names_all_three(sessions):
     assert numbers(found, term="pooled_reciprocity")["status"] == "ok"
 
 
-def test_therapists_with_one_client_each_are_no_level(sessions):
-    found = one_with_many_estimates(sessions.assign(therapist=sessions["client"]), context(), 10)
+@pytest.mark.parametrize("estimates", [one_with_many_estimates, truth_and_bias_estimates])
+def test_therapists_with_one_client_each_are_no_level(sessions, estimates):
+    found = estimates(sessions.assign(therapist=sessions["client"]), context(), 10)
     assert set(found["level"].dropna()) == {"within_client", "between_client_pooled"}
 
 

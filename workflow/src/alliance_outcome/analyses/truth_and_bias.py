@@ -71,7 +71,8 @@ def truth_and_bias_estimates(
     sessions : DataFrame
         Session table; held sessions rated by both are used.
     context : AnalysisContext
-        Facts of the study. Unless the forms are commensurate, bias and raw tracking are refused.
+        Facts of the study. Unless the forms are commensurate, bias and raw tracking are refused. Without therapist ids,
+        or where therapists have one client each, clients are the highest level.
     min_therapists : int
         With fewer therapists nothing is claimed between therapists.
 
@@ -235,7 +236,8 @@ def _direction_rows(
             yield table.refused(None, None, "no client's severity is known before the first rating")
             continue
         try:
-            judgement = Judgement.of(own, judge, truth, context.has_therapists)
+            several = 1 < own["therapist"].nunique() < own["client"].nunique()
+            judgement = Judgement.of(own, judge, truth, context.has_therapists and several)
             fit = judgement.model(moderator).fit()
         except UnfittableModel as problem:
             yield table.refused(None, None, problem.reason)
