@@ -10,7 +10,7 @@ import pytest
 RESULTS = "results/tiny"
 ESTIMATES = (
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
-    *("contrast", "agreement", "explained"),
+    *("contrast", "agreement", "explained", "one_with_many", "truth_and_bias"),
 )
 MODEL_RULES = {
     *("fit_hybrid", "fit_early", "bootstrap_multilevel", "fit_bayesian_hybrid", "fit_bayesian_early"),
@@ -83,6 +83,7 @@ def test_expected_and_unexpected_files(finished):
         "measurement_error",
         "dynamics",
         "reliability",
+        "perception",
         "bias",
         "truth",
     )
@@ -211,6 +212,7 @@ CONTRACTED = {
     "fit_measurement_error": ["estimates/measurement_error.csv"],
     "fit_dynamics": ["estimates/dynamics.csv"],
     "estimate_reliability": ["estimates/reliability.csv"],
+    "estimate_perception": ["estimates/one_with_many.csv", "estimates/truth_and_bias.csv"],
     "contrast": ["estimates/contrast.csv", "tables/answer.json"],
     "bootstrap_multilevel": ["estimates/explained.csv"],
     "diagnose_multilevel": ["tables/diagnostics_multilevel.csv"],

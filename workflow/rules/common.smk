@@ -14,7 +14,7 @@ STUDIES = settings.study_names(RUN.studies)
 DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "joint_rows", "early_rows"]
 ESTIMATE_FILES = [
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
-    *("contrast", "agreement", "explained"),
+    *("contrast", "agreement", "explained", "one_with_many", "truth_and_bias"),
 ]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories"]
 
@@ -183,7 +183,7 @@ PANEL_CODE = [
 ]
 #: Figures of every report, and the code behind them.
 FIGURES = [
-    *("contrast", "trajectories", "missingness", "agreement", "reliability", "timing"),
+    *("contrast", "trajectories", "missingness", "agreement", "reliability", "perception", "timing"),
     *("coefficients", "explained", "residuals", "predictive", "measurement_error", "dynamics", "bias"),
 ]
 REPORT_CODE = [
@@ -192,6 +192,7 @@ REPORT_CODE = [
     "analyses/context.py",
     "analyses/estimates.py",
     "analyses/panel_names.py",
+    "analyses/perception_names.py",
     "design/timing.py",
 ]
 #: Sections of the study file that the report's words depend on.
