@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import study_example
+from perception_frames import perception_frames
 from response_surface_example import CONGRUENCE, early_rows, hybrid_rows
 
 from alliance_outcome.analyses.context import AnalysisContext
@@ -268,6 +269,9 @@ def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
     write_estimates(estimates_frame(parts), root / "estimates" / "alliance_parts.csv")
     corrected = list(corrected_rows(outcome_rater, therapists))
     write_estimates(estimates_frame(corrected), root / "estimates" / "corrected_contrast.csv")
+    split, judged = perception_frames(therapists)
+    write_estimates(split, root / "estimates" / "one_with_many.csv")
+    write_estimates(judged, root / "estimates" / "truth_and_bias.csv")
     explained = [row for model in EXPLAINED for row in _explained_rows(model, outcome_rater, therapists)]
     write_estimates(estimates_frame(explained), root / "estimates" / "explained.csv")
 

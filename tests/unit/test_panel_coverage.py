@@ -9,7 +9,6 @@ from alliance_outcome.analyses.panel_coverage.designs import (
     DYNAMIC,
     ESTIMATORS,
     PLAIN,
-    SESSIONS,
     STUDIES,
     TRENDS,
     TRUTH,

@@ -89,6 +89,7 @@ def test_sections_stand_in_their_order(document):
         "data-flow",
         "description",
         "agreement",
+        "perception",
         "reliability",
         "response-surface",
         "dynamics",

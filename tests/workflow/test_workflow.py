@@ -11,6 +11,7 @@ RESULTS = "results/tiny"
 ESTIMATES = (
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
     *("contrast", "agreement", "explained", "alliance_parts", "corrected_contrast", "response_surface"),
+    *("one_with_many", "truth_and_bias"),
 )
 MODEL_RULES = {
     *(
@@ -93,6 +94,7 @@ def test_expected_and_unexpected_files(finished):
         "dynamics",
         "reliability",
         "response_surface",
+        "perception",
         "bias",
         "truth",
     )
@@ -224,6 +226,7 @@ CONTRACTED = {
     "correct_contrast": ["estimates/corrected_contrast.csv"],
     "contrast_parts": ["estimates/alliance_parts.csv"],
     "fit_response_surface": ["estimates/response_surface.csv"],
+    "estimate_perception": ["estimates/one_with_many.csv", "estimates/truth_and_bias.csv"],
     "contrast": ["estimates/contrast.csv", "tables/answer.json"],
     "bootstrap_multilevel": ["estimates/explained.csv"],
     "diagnose_multilevel": ["tables/diagnostics_multilevel.csv"],

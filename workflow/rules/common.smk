@@ -15,6 +15,7 @@ DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "join
 ESTIMATE_FILES = [
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
     *("contrast", "agreement", "explained", "alliance_parts", "corrected_contrast", "response_surface"),
+    *("one_with_many", "truth_and_bias"),
 ]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories", "withheld"]
 
@@ -188,7 +189,7 @@ PANEL_CODE = [
 ]
 #: Figures of every report, and the code behind them.
 FIGURES = [
-    *("contrast", "trajectories", "missingness", "agreement", "reliability", "timing"),
+    *("contrast", "trajectories", "missingness", "agreement", "reliability", "perception", "timing"),
     *("coefficients", "explained", "residuals", "predictive", "measurement_error", "dynamics", "bias"),
     "response_surface",
 ]
@@ -199,6 +200,7 @@ REPORT_CODE = [
     "analyses/estimates.py",
     "analyses/panel_names.py",
     "analyses/response_surface_names.py",
+    "analyses/perception_names.py",
     "design/timing.py",
 ]
 #: Sections of the study file that the report's words depend on.

@@ -41,6 +41,36 @@ rule estimate_reliability:
         "../scripts/estimate_reliability.py"
 
 
+rule estimate_perception:
+    input:
+        check="results/{study}/data/check.json",
+        sessions="results/{study}/data/sessions.parquet",
+        context="results/{study}/tables/design.json",
+    output:
+        one_with_many="results/{study}/estimates/one_with_many.csv",
+        truth_and_bias="results/{study}/estimates/truth_and_bias.csv",
+    log:
+        "results/{study}/logs/estimate_perception.log",
+    benchmark:
+        "results/{study}/benchmarks/estimate_perception.tsv"
+    params:
+        min_therapists=min_therapists,
+        code=code_digest(
+            [
+                *(f"analyses/{name}.py" for name in ("one_with_many", "truth_and_bias", "perception_names")),
+                *(
+                    "analyses/description.py",
+                    "analyses/inference.py",
+                    "analyses/context.py",
+                    "analyses/estimates.py",
+                ),
+                *("design", "models"),
+            ]
+        ),
+    script:
+        "../scripts/estimate_perception.py"
+
+
 rule check_data_quality:
     input:
         check="results/{study}/data/check.json",

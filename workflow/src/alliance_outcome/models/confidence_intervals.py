@@ -108,20 +108,51 @@ def profile_intervals(result: MultilevelResult, ci_level: float) -> pd.DataFrame
     for term in result.params.index:
         rise = _fixed_effect_rise(result, term)
         estimate = float(result.params[term])
-        rows[term] = (estimate, *_ends(rise, estimate, float(errors[term]), limit, (-np.inf, np.inf)))
-    parameters, variance = result.maximum.parameters, result.maximum.at.residual_variance
-    residual = float(np.sqrt(result.scale))
+        rows[term] = (estimate, *interval_ends(rise, estimate, float(errors[term]), limit, (-np.inf, np.inf)))
     for quantity in variance_quantities(result.design, result.likelihood):
-        value = quantity.value(_with_scale(parameters, variance))
-        if not np.isfinite(value):
-            rows[quantity.name] = (value, np.nan, np.nan)
-            continue
-        held = HeldQuantity(
-            result.design, result.likelihood, parameters, variance, quantity.level, quantity.terms
-        )
-        step = max(FIRST_STEP * value, 0.1 * FIRST_STEP * residual) if quantity.kind == "sd" else FIRST_STEP
-        rows[quantity.name] = (value, *_ends(held.rise, value, step, limit, _bounds(result, quantity)))
+        rows[quantity.name] = _profiled(result, quantity, limit)
     return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
+
+
+def profile_interval(result: MultilevelResult, name: str, ci_level: float) -> tuple[float, float, float]:
+    """Return the profile likelihood interval of one standard deviation, correlation or autocorrelation.
+
+    Parameters
+    ----------
+    result : MultilevelResult
+        A maximum likelihood fit.
+    name : str
+        For example ``sd(client: x)``.
+    ci_level : float
+        Coverage.
+
+    Returns
+    -------
+    estimate, low, high : float
+        As in :func:`profile_intervals`.
+
+    Raises
+    ------
+    StopIteration
+        If the model has no such quantity.
+    """
+    limit = float(special.chdtri(1, 1.0 - ci_level))
+    quantities = variance_quantities(result.design, result.likelihood)
+    return _profiled(result, next(each for each in quantities if each.name == name), limit)
+
+
+def _profiled(result: MultilevelResult, quantity: Quantity, limit: float) -> tuple[float, float, float]:
+    """Return estimate and profile interval of a quantity."""
+    parameters, variance = result.maximum.parameters, result.maximum.at.residual_variance
+    value = quantity.value(_with_scale(parameters, variance))
+    if not np.isfinite(value):
+        return value, np.nan, np.nan
+    held = HeldQuantity(
+        result.design, result.likelihood, parameters, variance, quantity.level, quantity.terms
+    )
+    residual = float(np.sqrt(result.scale))
+    step = max(FIRST_STEP * value, 0.1 * FIRST_STEP * residual) if quantity.kind == "sd" else FIRST_STEP
+    return value, *interval_ends(held.rise, value, step, limit, _bounds(result, quantity))
 
 
 def _bounds(result: MultilevelResult, quantity: Quantity) -> tuple[float, float]:
@@ -153,7 +184,7 @@ def _fixed_effect_rise(result: MultilevelResult, term: str) -> Callable[[float],
     return rise
 
 
-def _ends(
+def interval_ends(
     rise: Callable[[float], float], estimate: float, step: float, limit: float, bounds: tuple[float, float]
 ) -> tuple[float, float]:
     """Find where the deviance has risen by a limit on both sides of an estimate."""

@@ -138,6 +138,17 @@ CAPTIONS = {
         "ω counts what the items share as true, also a mood of the day or a habit of answering. One factor may be "
         "too few where the parts of the alliance (goals, tasks, bond) differ: see the fit in the table.",
     ),
+    "perception": Caption(
+        "Where each rater's alliance varies, and what the raters have in common",
+        "Above, each marker is the share of one rater's variance that belongs to therapists, to clients with their "
+        "relationship, or to sessions; a rater's shares add up to 100. Below, a diamond is the correlation of the two "
+        "raters' parts: of therapists (generalised reciprocity), of clients with their relationship (dyadic "
+        "reciprocity), and of sessions.",
+        "One model of both raters' ratings by restricted maximum likelihood on all sessions that either rated "
+        "(one-with-many design). Intervals are of the profile likelihood.",
+        "Therapists in what clients say are partners, in what therapists say perceivers: the same word for two things. "
+        "The part of the session holds measurement error too. An interval from −1 to 1 says that nothing is known.",
+    ),
     "dynamics": Caption(
         "The contrast of the raters from one session to the next, by model",
         "A black diamond is the difference D: the path from the client's alliance to the next severity minus that from "

@@ -19,6 +19,7 @@ from alliance_outcome.report.figures_description import draw_missingness, draw_t
 from alliance_outcome.report.figures_dynamics import draw_dynamics
 from alliance_outcome.report.figures_explained import draw_explained
 from alliance_outcome.report.figures_measurement_error import draw_measurement_error
+from alliance_outcome.report.figures_perception import draw_perception
 from alliance_outcome.report.figures_reliability import draw_reliability
 from alliance_outcome.report.figures_residuals import draw_residuals
 from alliance_outcome.report.figures_response_surface import draw_response_surface
@@ -34,6 +35,7 @@ _DRAWERS: dict[str, Callable[[Results, ReportSettings], Drawing]] = {
     "agreement": draw_agreement,
     "reliability": draw_reliability,
     "response_surface": draw_response_surface,
+    "perception": draw_perception,
     "timing": draw_timing,
     "coefficients": draw_coefficient_forest,
     "explained": draw_explained,

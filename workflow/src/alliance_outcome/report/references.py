@@ -46,6 +46,7 @@ REFERENCES = {
     "kuznetsova": Reference("Kuznetsova, Brockhoff & Christensen, 2017", "10.18637/jss.v082.i13"),
     "pustejovsky_tipton": Reference("Pustejovsky & Tipton, 2018", "10.1080/07350015.2016.1247004"),
     "hesterberg": Reference("Hesterberg, 2015", "10.1080/00031305.2015.1089789"),
+    "west_kenny": Reference("West & Kenny, 2011", "10.1037/a0022936"),
     "rights_sterba": Reference("Rights & Sterba, 2019", "10.1037/met0000184"),
     "azen_budescu": Reference("Azen & Budescu, 2003", "10.1037/1082-989X.8.2.129"),
 }
