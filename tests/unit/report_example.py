@@ -541,6 +541,14 @@ def reliability_rows(outcome_rater: str = "client", therapists: int = 24) -> Ite
                     "ci_level": 0.95,
                 }
                 yield base | own | bounds | {"row_id": f"reliability.{rater}.{scale}.omega_{name}"}
+        for term, value in (("therapist_mean_reliability", 0.5), ("therapist_mean_reliability_10", 0.4)):
+            own = {
+                "level": "between_therapist",
+                "estimate": value,
+                "ci_low": value - 0.3,
+                "ci_high": value + 0.2,
+            }
+            yield base | own | {"row_id": f"reliability.{rater}.{term}", "term": term}
         fit = {"estimate": 0.03, "statistic": 121.4, "df": 108.0, "p_value": 0.18}
         yield base | fit | {"row_id": f"reliability.{rater}.rmsea", "term": "rmsea"}
 

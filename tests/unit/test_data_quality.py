@@ -44,8 +44,11 @@ def study(seed=1, clients=60, sessions=8):
     return table, pd.concat(items, ignore_index=True), measures
 
 
-def checked(sessions, items, measures):
-    return data_quality(sessions, items, measures, RATERS).set_index("name")
+NOTHING = pd.DataFrame({"kind": [], "file": [], "column": [], "text": []}, dtype="str")
+
+
+def checked(sessions, items, measures, announcements=NOTHING):
+    return data_quality(sessions, items, measures, announcements, RATERS).set_index("name")
 
 
 @pytest.fixture
@@ -147,7 +150,16 @@ def test_appointments_that_were_not_kept_are_counted(clean):
 
 def test_without_items_the_scores_are_checked(clean):
     sessions, items, measures = clean
-    table = data_quality(sessions, items.iloc[:0], measures, RATERS)
+    table = data_quality(sessions, items.iloc[:0], measures, NOTHING, RATERS)
     assert list(table.columns) == list(CHECK_COLUMNS)
     assert not table["name"].str.startswith(("straight", "item", "copies")).any()
     assert table["name"].str.startswith("ceiling").any()
+
+
+def test_stored_totals_that_contradict_their_items_are_found(clean):
+    said = "3 stored totals of severity of 80 differ from the total of the items; the total of the items is used."
+    row = {"kind": "stored_total", "file": "sessions", "column": "core_total", "text": said}
+    found = checked(*clean, pd.DataFrame([row, {**row, "kind": "warning"}]))
+    assert not found.loc["stored_totals.core_total", "passed"]
+    assert "find out how it was scored" in found.loc["stored_totals.core_total", "text"]
+    assert not checked(*clean).index.str.startswith("stored_totals").any()

@@ -8,10 +8,14 @@ import study_example
 from alliance_outcome.analyses.reliability import SESSIONS, reliability_estimates
 from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.item_covariances import ItemRows, degrees_of_freedom, fit_items
-from alliance_outcome.models.item_reliability import goodness_of_fit, intervals, omegas
+from alliance_outcome.models.item_reliability import goodness_of_fit, intervals, omegas, score_components
 
 WITHIN, BETWEEN = np.array([0.5, 0.6, 0.7, 0.8]), np.array([0.9, 0.8, 0.7, 0.6])
 UNIQUE_WITHIN, UNIQUE_BETWEEN = 0.6, 0.3
+
+
+#: Reliability of therapists' means has tests of its own.
+CONTEXT = study_example.context(has_therapists=False)
 
 
 def simulate(seed, clients=150, sessions=8, missing=0.0, unique_between=UNIQUE_BETWEEN):
@@ -124,7 +128,7 @@ def study(raters=("client", "therapist"), clients=60):
 
 
 def test_every_rater_has_every_coefficient():
-    table = reliability_estimates(*study(), PARTS, study_example.context(), 3)
+    table = reliability_estimates(*study(), PARTS, CONTEXT, 10, 3)
     assert table["row_id"].is_unique
     table = table[table["scale"] == "total"]
     assert set(table["status"]) == {"ok"}
@@ -146,9 +150,7 @@ def test_every_rater_has_every_coefficient():
 
 def test_every_part_of_a_form_has_its_own_reliability():
     parts = {"form": {"most": ("item0", "item1", "item2"), "bond": ("item2",)}}
-    table = reliability_estimates(*study(), parts, study_example.context(), 3).set_index(
-        ["rater", "scale", "term"]
-    )
+    table = reliability_estimates(*study(), parts, CONTEXT, 10, 3).set_index(["rater", "scale", "term"])
     whole, most = (
         table.loc[("client", scale, "omega_within_client"), "estimate"] for scale in ("total", "most")
     )
@@ -158,19 +160,66 @@ def test_every_part_of_a_form_has_its_own_reliability():
 
 def test_without_items_subscales_are_used():
     sessions, items, measures = study()
-    table = reliability_estimates(sessions, items.iloc[:0], measures, PARTS, study_example.context(), 3)
+    table = reliability_estimates(sessions, items.iloc[:0], measures, PARTS, CONTEXT, 10, 3)
     assert set(table["sample"]) == {"sessions, from subscales"}
     assert set(table.loc[table["term"] != "rmsea", "status"]) == {"ok"}
     assert table.loc[table["term"] == "rmsea", "reason"].str.contains("by necessity").all()
 
 
 def test_few_clients_and_single_scores_are_refused_with_their_reason():
-    few = reliability_estimates(*study(clients=20), PARTS, study_example.context(), 3)
+    few = reliability_estimates(*study(clients=20), PARTS, CONTEXT, 10, 3)
     assert set(few["status"]) == {"refused"}
     assert few["reason"].str.contains("fewer than 30 clients").all()
     sessions, items, measures = study()
     alone = reliability_estimates(
-        sessions, items.iloc[:0], measures.assign(subscales=None), PARTS, study_example.context(), 3
+        sessions, items.iloc[:0], measures.assign(subscales=None), PARTS, CONTEXT, 10, 3
     )
     assert set(alone["status"]) == {"refused"}
     assert alone["reason"].str.contains("at least 3 items").all()
+
+
+def scores_of_therapists(seed=1, therapists=40, clients=10, sessions=5):
+    """Scores with variance 1 of therapists, 4 of clients and 9 of sessions."""
+    rng = np.random.default_rng(seed)
+    client = np.repeat(np.arange(therapists * clients), sessions)
+    therapist = client // clients
+    score = rng.normal(size=therapists)[therapist] + 2.0 * rng.normal(size=therapists * clients)[client]
+    return pd.DataFrame(
+        {
+            "client": [f"C{each}" for each in client],
+            "therapist": [f"T{each}" for each in therapist],
+            "session": np.tile(np.arange(sessions), therapists * clients),
+            "occasion_kind": "session",
+            "attendance": "attended",
+            "alliance_client": score + 3.0 * rng.normal(size=len(client)),
+        }
+    )
+
+
+def test_reliability_of_therapists_means_is_what_was_planted():
+    rows = scores_of_therapists(therapists=300)
+    columns = (rows["alliance_client"], rows["client"], rows["therapist"])
+    estimated, resampled = score_components(*columns, 100, 1)
+    planted = 1.0 / (1.0 + 4.0 / 10 + 9.0 / 50)
+    assert estimated.of_therapists() == pytest.approx(planted, abs=0.06)
+    assert estimated.of_therapists(10.0) == estimated.of_therapists()
+    assert estimated.of_therapists(100.0) > estimated.of_therapists()
+    low, high = np.quantile(resampled.of_therapists(), [0.01, 0.99])
+    assert low < planted < high
+
+
+def test_therapists_means_have_rows_and_few_therapists_no_claim():
+    sessions = scores_of_therapists(therapists=12)
+    measures = pd.DataFrame(
+        {"construct": ["alliance"], "rater": "client", "instrument": "form", "subscales": None}
+    )
+    items = pd.DataFrame(
+        columns=["client", "episode", "occasion_kind", "session", "rater", "instrument", "item", "keyed"]
+    )
+    context = study_example.context(raters=("client",))
+    for needed, status in ((10, "ok"), (20, "not_established")):
+        found = reliability_estimates(sessions, items, measures, {}, context, needed, 3).set_index("term")
+        own = found.loc[["therapist_mean_reliability", "therapist_mean_reliability_10"]]
+        assert set(own["status"]) == {status}
+        assert set(own["level"]) == {"between_therapist"}
+        assert (own["ci_low"] <= own["estimate"]).all()

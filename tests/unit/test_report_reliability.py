@@ -5,7 +5,12 @@ from report_example import write_example
 
 from alliance_outcome.report.inputs import Results
 from alliance_outcome.report.reliability_text import comparison, refusals
-from alliance_outcome.report.sections.reliability import coefficient_table, means_table, parts_table
+from alliance_outcome.report.sections.reliability import (
+    coefficient_table,
+    means_table,
+    parts_table,
+    therapist_table,
+)
 
 
 @pytest.fixture
@@ -54,3 +59,11 @@ def test_parts_have_a_table_of_their_own(tmp_path):
     assert [group.title for group in groups] == ["Client", "Therapist"]
     assert [row[0] for row in groups[0].rows] == ["Goal", "Task", "Bond"]
     assert groups[1].rows[0][1] == "0.60 [0.56, 0.64]"
+
+
+def test_therapists_means_have_a_table(table):
+    found = therapist_table(table)
+    assert found.groups[0].rows[0] == ("Client", "0.50 [0.20, 0.70]", "0.40 [0.10, 0.60]")
+    table.loc[table["level"] == "between_therapist", "status"] = "not_established"
+    assert therapist_table(table).groups[0].rows[0][1:] == ("not established", "not established")
+    assert therapist_table(table[table["level"] != "between_therapist"]).rows == ()

@@ -35,8 +35,14 @@ rule estimate_reliability:
         "results/{study}/benchmarks/estimate_reliability.tsv"
     params:
         instruments=instrument_digest,
+        min_therapists=min_therapists,
         seed=seed_for("reliability"),
-        code=code_digest(["analyses/reliability.py", "analyses/description.py", "models"]),
+        code=code_digest(
+            [
+                *(f"analyses/{name}.py" for name in ("reliability", "description", "inference", "model_rows")),
+                "models",
+            ]
+        ),
     script:
         "../scripts/estimate_reliability.py"
 
@@ -77,6 +83,7 @@ rule check_data_quality:
         sessions="results/{study}/data/sessions.parquet",
         item_table="results/{study}/data/items.parquet",
         measures="results/{study}/tables/measures.csv",
+        announcements="results/{study}/tables/announcements.csv",
         context="results/{study}/tables/design.json",
     output:
         "results/{study}/tables/checks_data_quality.csv",

@@ -18,6 +18,7 @@ def main(snakemake, say) -> None:
         pd.read_parquet(snakemake.input.sessions),
         pd.read_parquet(snakemake.input.item_table),
         pd.read_csv(snakemake.input.measures),
+        pd.read_csv(snakemake.input.announcements),
         AnalysisContext.read(Path(snakemake.input.context)).raters,
     )
     checks.to_csv(snakemake.output[0], index=False, lineterminator="\n")

@@ -24,6 +24,7 @@ def main(snakemake, say) -> None:
         pd.read_csv(snakemake.input.measures),
         parts,
         AnalysisContext.read(Path(snakemake.input.context)),
+        snakemake.params.min_therapists,
         snakemake.params.seed,
     )
     write_estimates(table, Path(snakemake.output[0]))

@@ -39,7 +39,11 @@ UNRELATED, MOST_NOT_KEPT = 0.05, 0.25
 
 
 def data_quality(
-    sessions: pd.DataFrame, items: pd.DataFrame, measures: pd.DataFrame, raters: tuple[str, ...]
+    sessions: pd.DataFrame,
+    items: pd.DataFrame,
+    measures: pd.DataFrame,
+    announcements: pd.DataFrame,
+    raters: tuple[str, ...],
 ) -> pd.DataFrame:
     """Check the data of a study.
 
@@ -49,6 +53,8 @@ def data_quality(
         Session table and item table.
     measures : DataFrame
         ``measures.csv``.
+    announcements : DataFrame
+        ``announcements.csv``: what reading the files found of stored totals.
     raters : tuple of str
         Who rates the alliance.
 
@@ -60,6 +66,7 @@ def data_quality(
     held = held_sessions(sessions)
     rows = [
         *_forms(items),
+        *_stored_totals(announcements),
         *_ceilings(held, measures),
         *_jumps(held, measures),
         _copies(items),
@@ -85,6 +92,16 @@ def _share_check(name: str, happened: pd.Series, limit: float, words: str, remed
     passed = share <= limit
     text = words.format(said) + ("" if passed else f"; {remedy}")
     return check(STAGE, name, bool(passed), None if few else round(share, 4), limit, text)
+
+
+def _stored_totals(announcements: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Check totals that somebody else computed, as reading the files found them; of sound ones nothing was noted."""
+    found = announcements[announcements["kind"] == "stored_total"]
+    for row in found[found["text"].str.contains("differ from|not whole")].to_dict("records"):
+        remedy = "find out how it was scored, blanks and reversed items above all"
+        yield check(
+            STAGE, f"stored_totals.{row['column']}", False, None, 0.0, f"{row['text'].rstrip('.')}; {remedy}"
+        )
 
 
 # -- Answers -----------------------------------------------------------------------------------------------------------

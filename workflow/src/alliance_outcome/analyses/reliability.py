@@ -14,7 +14,9 @@ import pandas as pd
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.description import held_sessions
 from alliance_outcome.analyses.estimates import estimates_frame, row_key
-from alliance_outcome.design.levels import BETWEEN_CLIENT_POOLED, WITHIN_CLIENT
+from alliance_outcome.analyses.inference import status_fields
+from alliance_outcome.analyses.model_rows import order_by_content
+from alliance_outcome.design.levels import BETWEEN_CLIENT_POOLED, BETWEEN_THERAPIST, WITHIN_CLIENT
 from alliance_outcome.models.contrast import CI_LEVEL
 from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.item_covariances import ItemFit, ItemRows, fit_items
@@ -27,7 +29,10 @@ from alliance_outcome.models.item_reliability import (
     nested_components,
     omegas,
     pooled_alpha,
+    score_components,
 )
+from alliance_outcome.models.replicate_summary import summarise_replicates
+from alliance_outcome.provenance import derive_seed
 
 ANALYSIS = "reliability"
 TOTAL = "total"
@@ -46,6 +51,7 @@ def reliability_estimates(
     measures: pd.DataFrame,
     parts: Mapping[str, Mapping[str, Sequence[int]]],
     context: AnalysisContext,
+    min_therapists: int,
     seed: int,
 ) -> pd.DataFrame:
     """Estimate the reliability of every rater's alliance, as a whole and of each part.
@@ -59,8 +65,10 @@ def reliability_estimates(
     parts : mapping of str to mapping of str to sequence of int
         Item numbers of the subscales of each form, such as goal, task and bond.
     context : AnalysisContext
+    min_therapists : int
+        With fewer therapists nothing is claimed of their means.
     seed : int
-        Of the Monte Carlo intervals.
+        Of the Monte Carlo intervals and the bootstrap of therapists.
 
     Returns
     -------
@@ -73,6 +81,8 @@ def reliability_estimates(
     for rater in context.raters:
         for scale, table, source in _tables(sessions, items, alliance.loc[rater], parts, rater):
             found += list(_rows(rater, scale, table, source, context, seed))
+        if context.has_therapists:
+            found += _therapist_rows(rater, held_sessions(sessions), context, min_therapists, seed)
     return estimates_frame(found)
 
 
@@ -175,6 +185,34 @@ def _generalisability_rows(
     for number in SESSIONS:
         named = _named(rater, scale, f"generalisability_{number}", BETWEEN_CLIENT_POOLED)
         yield {**own, **named, "estimate": found.of_clients(number)}
+
+
+def _therapist_rows(
+    rater: str, held: pd.DataFrame, context: AnalysisContext, min_therapists: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the reliability of therapists' means, of as many clients as there are and of ten."""
+    column = f"alliance_{rater}"
+    rated = order_by_content(held.dropna(subset=[column, "therapist"]), [column, "session"])
+    base = {
+        **_base(rater, TOTAL, rated, "scores", context),
+        "model": "nested_components",
+        "engine": "multilevel",
+        "missing_method": "all sessions; likelihood-based (MAR)",
+        "n_therapists": int(rated["therapist"].nunique()),
+    }
+    named = {None: "therapist_mean_reliability", 10.0: "therapist_mean_reliability_10"}
+    try:
+        columns = (rated[column], rated["client"], rated["therapist"])
+        estimated, resampled = score_components(*columns, N_DRAWS, derive_seed(seed, rater))
+    except UnfittableModel as problem:
+        row = _named(rater, TOTAL, named[None], BETWEEN_THERAPIST)
+        yield {**base, **row, "status": "refused", "reason": problem.reason}
+        return
+    for clients, term in named.items():
+        status = status_fields(True, BETWEEN_THERAPIST, base["n_therapists"], min_therapists)
+        replicates = resampled.of_therapists(clients)
+        own = summarise_replicates(float(estimated.of_therapists(clients)), replicates, base["n_therapists"])
+        yield {**base, **_named(rater, TOTAL, term, BETWEEN_THERAPIST), **own, **status}
 
 
 def _fit_rows(

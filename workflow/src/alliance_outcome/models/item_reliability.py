@@ -217,6 +217,79 @@ def nested_components(items: pd.DataFrame, clients: ArrayLike) -> NestedComponen
     return NestedComponents(client, session, float(fit.scale), d)
 
 
+@dataclass(frozen=True)
+class ScoreComponents:
+    """Variance components of a score: of therapists, of clients of a therapist, and of sessions.
+
+    Parameters
+    ----------
+    therapist, client, session : float or ndarray
+    clients_each, sessions_each : float
+        Harmonic means of the clients of therapists and of the sessions of clients.
+    """
+
+    therapist: float | FloatArray
+    client: float | FloatArray
+    session: float | FloatArray
+    clients_each: float
+    sessions_each: float
+
+    def of_therapists(self, clients: float | None = None) -> float | FloatArray:
+        """Return the generalisability of a therapist's mean, over random clients and sessions.
+
+        Parameters
+        ----------
+        clients : float, optional
+            Of each therapist; as many as there are unless given. Each has as many sessions as there are.
+
+        Returns
+        -------
+        float or ndarray
+            Clients and sessions are sampled, so that what varies between them is error of a therapist's mean.
+        """
+        n = self.clients_each if clients is None else clients
+        error = self.client / n + self.session / (n * self.sessions_each)
+        return self.therapist / (self.therapist + error)
+
+
+def score_components(
+    scores: pd.Series, clients: pd.Series, therapists: pd.Series, replicates: int, seed: int
+) -> tuple[ScoreComponents, ScoreComponents]:
+    """Split the variance of a score by restricted maximum likelihood, and again in samples of therapists.
+
+    Parameters
+    ----------
+    scores : Series, shape (n_rows,)
+        Without missing values.
+    clients, therapists : Series, shape (n_rows,)
+    replicates, seed : int
+        Of the bootstrap of therapists.
+
+    Returns
+    -------
+    estimated, resampled : ScoreComponents
+        The latter with arrays, in samples that could be fitted.
+
+    Raises
+    ------
+    UnfittableModel
+        If the data cannot support the model.
+    """
+    rows = pd.DataFrame({"score": scores, "client": clients, "therapist": therapists})
+    fit = MultilevelModel.from_formula("score ~ 1", rows, groups=["therapist", "client"]).fit()
+    sessions = rows.groupby("client").size()
+    caseloads = rows.drop_duplicates("client").groupby("therapist").size()
+    sizes = (float(stats.hmean(caseloads)), float(stats.hmean(sessions)))
+    therapist, client = (float(fit.random_covariance(level).iloc[0, 0]) for level in ("therapist", "client"))
+    drawn = fit.bootstrap("cases", replicates, seed=seed)
+    known = drawn.converged.to_numpy()
+    by_level = [drawn.covariances[level][known, 0, 0] for level in ("therapist", "client")]
+    return (
+        ScoreComponents(therapist, client, float(fit.scale), *sizes),
+        ScoreComponents(by_level[0], by_level[1], drawn.scale.to_numpy()[known], *sizes),
+    )
+
+
 def goodness_of_fit(fit: ItemFit, saturated: ItemFit) -> dict[str, float]:
     """Return χ², its degrees of freedom and p value, and RMSEA, of one factor at each level against free matrices.
 

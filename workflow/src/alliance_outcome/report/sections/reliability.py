@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from alliance_outcome.report.blocks import Block, FigureBlock, Section, Text, table_blocks
+from alliance_outcome.report.estimate_tables import status_words
 from alliance_outcome.report.facts import Facts
 from alliance_outcome.report.formatting import (
     ABSENT,
@@ -18,7 +19,7 @@ from alliance_outcome.report.formatting import (
 from alliance_outcome.report.labels import rater_label, words
 from alliance_outcome.report.references import cite
 from alliance_outcome.report.reliability_text import INTRODUCTION, WHOLE, comparison, refusals
-from alliance_outcome.report.tables import Cells, Table, make_grouped_table
+from alliance_outcome.report.tables import Cells, Table, make_grouped_table, make_table
 
 _NAMES = {
     "within_client": "Within clients",
@@ -37,7 +38,8 @@ def build(facts: Facts) -> Section:
     blocks: list[Block] = [Text(INTRODUCTION)]
     blocks += [Text(text) for text in (comparison(whole, results.raters), refusals(whole)) if text]
     blocks.append(FigureBlock.of(facts.figures["reliability"]))
-    blocks += table_blocks([coefficient_table(whole), parts_table(parts), means_table(whole)])
+    tables = [coefficient_table(whole), parts_table(parts), means_table(whole), therapist_table(whole)]
+    blocks += table_blocks(tables)
     return Section("reliability", "How reliably alliance is measured", tuple(blocks))
 
 
@@ -148,6 +150,32 @@ def means_table(table: pd.DataFrame) -> Table:
             "Lane with items and sessions as random samples, counts what the items share.",
         ),
     )
+
+
+def therapist_table(table: pd.DataFrame) -> Table:
+    """Tabulate how well the mean of a therapist's clients measures the therapist."""
+    own = table[table["term"].fillna("").str.startswith("therapist_mean_reliability")]
+    rows = [
+        (sentence_case(rater_label(str(rater))), *(_therapist_cell(row) for _, row in rows.iterrows()))
+        for rater, rows in own.groupby("rater", sort=False)
+    ]
+    return make_table(
+        "therapist-reliability",
+        "How well the mean rating of a therapist's clients measures the therapist.",
+        ("Rater", "With the clients there are", "With ten clients each"),
+        [row for row in rows if len(row) == 3],
+        notes=(
+            "Share of the variance of observed means that lies between therapists, clients and sessions being samples; "
+            "intervals from redrawn therapists. Where it is low, a between-therapist coefficient is mostly one between "
+            "clients.",
+        ),
+    )
+
+
+def _therapist_cell(row: pd.Series) -> str:
+    if row["status"] != "ok":
+        return status_words(row["status"])
+    return estimate_with_interval(row["estimate"], row["ci_low"], row["ci_high"])
 
 
 def _by_sessions(own: pd.Series, name: str, sessions: list[int]) -> list[str]:
