@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ingest_example import N_CLIENTS, ROWS_PER_CLIENT, ExampleStudy, row_of
+from openpyxl.utils import get_column_letter
 from stdnum.be import nn as belgian
 from stdnum.ca import sin as canadian
 from stdnum.de import idnr as german
@@ -145,43 +146,74 @@ HARMLESS = {
 }
 
 
-def faults_of_clients(tmp_path, header: str, cells: list[str], **file):
-    study = ExampleStudy(tmp_path)
-    study.clients[header] = cells
+def faults_of_clients(folder, columns: dict[str, list[str]], **file):
+    """Faults of the client file with further columns, by the letters that a spreadsheet gives them."""
+    study = ExampleStudy(folder)
+    first = study.clients.shape[1] + 1
+    study.clients = pd.concat([study.clients, pd.DataFrame(columns)], axis=1)
     study.content["files"]["clients"] |= file
-    return study.written_check().faults
+    faults = study.written_check().faults
+    letters = {
+        f"column {get_column_letter(first + place)} (as a spreadsheet letters it)": place
+        for place in range(99)
+    }
+    assert all(fault.file == "clients" for fault in faults)
+    return {letters[fault.column]: fault for fault in faults}
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """Every column of identifiers in one file; headers that say nothing are numbered to tell them apart."""
+    folder = tmp_path_factory.mktemp("refused")
+    columns = {}
+    for header, cells in WHOLE_COLUMNS.values():
+        columns[header if header not in columns else f"{header}{len(columns)}"] = cells
+    return faults_of_clients(folder, columns)
 
 
 @pytest.mark.parametrize("name", WHOLE_COLUMNS)
-def test_columns_of_identifiers_are_refused(name, tmp_path):
-    header, cells = WHOLE_COLUMNS[name]
+def test_columns_of_identifiers_are_refused(name, refused):
+    _, cells = WHOLE_COLUMNS[name]
     assert len(cells) == N_CLIENTS
-    faults = faults_of_clients(tmp_path, header, cells)
-    assert len(faults) == 1
-    assert (faults[0].file, faults[0].column) == ("clients", "column D (as a spreadsheet letters it)")
-    assert "not_identifying" in faults[0].remedy
-    said = str(faults[0])
-    assert not [cell for cell in cells if len(cell) > 3 and cell in said]
-    # Who has looked at it may keep it, and the run says so.
-    assert not faults_of_clients(tmp_path, header, cells, not_identifying=[header])
+    fault = refused[list(WHOLE_COLUMNS).index(name)]
+    assert "not_identifying" in fault.remedy
+    assert not [cell for cell in cells if len(cell) > 3 and cell in str(fault)]
+
+
+def test_who_has_looked_at_a_column_may_keep_it(tmp_path):
+    columns = dict(WHOLE_COLUMNS[name] for name in ("names", "email", "free_text"))
+    assert len(faults_of_clients(tmp_path, columns)) == 3
+    assert not faults_of_clients(tmp_path, columns, not_identifying=list(columns))
+
+
+@pytest.fixture(scope="module", params=["sessions", "clients"])
+def single(request, tmp_path_factory):
+    """A file with a column of ordinary answers for each kind of identifier, with one of them in row 6."""
+    study = ExampleStudy(tmp_path_factory.mktemp("single"))
+    table = getattr(study, request.param)
+    first = table.shape[1] + 1
+    for name, text in SINGLE_CELLS.items():
+        table[f"answer_{name[0]}{len(name)}_{table.shape[1]}"] = [str(n % 5) for n in range(len(table))]
+        table.iloc[4, -1] = text
+    faults = study.written_check().faults
+    assert {fault.file for fault in faults} == {request.param}
+    letters = [
+        f"column {get_column_letter(first + place)} (as a spreadsheet letters it)" for place in range(16)
+    ]
+    return {letters.index(fault.column): fault for fault in faults}
 
 
 @pytest.mark.parametrize("name", SINGLE_CELLS)
-@pytest.mark.parametrize("file", ["sessions", "clients"])
-def test_a_single_identifier_is_found(name, file, tmp_path):
-    study = ExampleStudy(tmp_path)
-    table = getattr(study, file)
-    table["answer"] = [str(n % 5) for n in range(len(table))]
-    table.loc[4, "answer"] = SINGLE_CELLS[name]
-    faults = study.written_check().faults
-    assert [(fault.file, fault.rows) for fault in faults] == [(file, (6,))]
-    assert SINGLE_CELLS[name] not in str(faults[0])
+def test_a_single_identifier_is_found(name, single):
+    fault = single[list(SINGLE_CELLS).index(name)]
+    assert fault.rows == (6,)
+    assert SINGLE_CELLS[name] not in str(fault)
 
 
-@pytest.mark.parametrize("name", HARMLESS)
-def test_columns_that_look_alike_are_not_refused(name, tmp_path):
-    assert len(HARMLESS[name]) == N_CLIENTS
-    assert not faults_of_clients(tmp_path, name, HARMLESS[name])
+def test_columns_that_look_alike_are_not_refused(tmp_path):
+    assert all(len(cells) == N_CLIENTS for cells in HARMLESS.values())
+    found = faults_of_clients(tmp_path, HARMLESS)
+    assert [list(HARMLESS)[place] for place in found] == []
 
 
 def test_there_are_as_many_attacks_as_promised():
