@@ -116,6 +116,7 @@ def contracted_files(studies):
         found += [
             f"{results}/tables/answer.json",
             f"{results}/tables/verification.csv",
+            f"{results}/tables/release.csv",
             f"{results}/report/report.html",
         ]
         found += [f"{results}/truth.csv"] if is_simulated(study) else []

@@ -225,7 +225,8 @@ def _numbers(
     if term == SECOND_ORDER:
         joint = inference.test(list(surface.terms[2:]))
         status = status_fields(converged, level, None, 0, joint.df)
-        return {"statistic": joint.statistic, "df": joint.df, "p_value": joint.p_value, **status}
+        tested = {"statistic": joint.statistic, "df": joint.df, "p_value": joint.p_value}
+        return {"estimate": joint.statistic, **tested, **status}
     tested = _quantity(term, found)
     numbers = wald_fields(tested)
     if term in ("p11", "p21"):
