@@ -267,6 +267,28 @@ class Factors:
             found[angles + number] = np.arccos(np.clip(sign * np.cos(own[angles + number]), -1.0, 1.0))
         return found
 
+    def inside(self, own: FloatArray, fewest_unique: FloatArray, apart: float) -> FloatArray:
+        """Move parameters away from their bounds, where derivatives by them vanish and a search would stay.
+
+        Parameters
+        ----------
+        own : ndarray, shape (size,)
+            Signed.
+        fewest_unique : ndarray, shape (d,)
+            Unique variances are not below these.
+        apart : float
+            Angles are at least so far from those of correlations of ±1.
+
+        Returns
+        -------
+        ndarray, shape (size,)
+        """
+        found = own.copy()
+        first, last, _, twists = self._limits[:4]
+        found[first:last] = np.maximum(found[first:last], np.sqrt(fewest_unique))
+        found[last:twists] = np.clip(found[last:twists], apart, np.pi - apart)
+        return found
+
     @property
     def _base_of_scaled(self) -> list[int]:
         """Factors whose loadings those with a free standard deviation share."""
@@ -282,7 +304,9 @@ class Factors:
         first, last, angles = self._limits[:3]
         at_zero = np.abs(own[first:last]) < ZERO
         found[first:last] = ~at_zero
-        found[last:angles] = np.abs(np.sin(own[last:angles])) >= ZERO
+        triangle, slopes = _triangle(own[last:angles], self.n_factors)
+        # An angle behind a correlation of ±1 turns nothing.
+        found[last:angles] = [np.abs(slope @ triangle.T + triangle @ slope.T).max() >= ZERO for slope in slopes]
         for number, pair in enumerate(self.pairs):
             bounded = np.abs(np.sin(own[angles + number])) < ZERO
             found[angles + number] = not (bounded or at_zero[list(pair)].any())
