@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg, optimize, stats
 
 from alliance_outcome.models.contrast import CI_LEVEL
-from alliance_outcome.models.design_checks import UnfittableModel
+from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.item_covariances import ItemFit, ItemRows, fit_items
 from alliance_outcome.models.item_structures import ZERO, Factors
@@ -31,6 +31,8 @@ _FEWEST_UNIQUE, _APART = 0.05, 0.3
 #: A direction is not determined if it is a thousand times less certain than with everything else known.
 _UNDETERMINED = 1e-6
 _STEP = 1e-6
+#: A wider model may fall below a narrower one by this log-likelihood: searches end a little early.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,14 @@ def difference(restricted: ItemFit, free: ItemFit) -> Difference:
     Difference
         Where the restriction is at a bound of the other model, such as correlations of 1, p is too large: the test
         says too seldom that models differ (Savalei & Kolenikov 2008).
+
+    Raises
+    ------
+    UnavailableInference
+        If the wider model is less likely than the restricted one: its search ended on a lower hill.
     """
+    if free.log_likelihood < restricted.log_likelihood - _ROUNDING:
+        raise UnavailableInference("the search for the wider model ended below the narrower one")
     df = len(free.parameters) - len(restricted.parameters)
     chi_square = max(2.0 * (free.log_likelihood - restricted.log_likelihood), 0.0)
     return Difference(chi_square, df, float(stats.chi2.sf(chi_square, df)) if df else float("nan"))

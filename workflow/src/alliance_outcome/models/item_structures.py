@@ -135,7 +135,11 @@ class Factors:
     pairs: tuple[tuple[int, int], ...] = ()
     weights: FloatArray | None = None
     scaled: tuple[int, ...] = ()
-    is_regular = True
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether there are factors: without them the search by first derivatives is exact enough."""
+        return self.n_factors > 0
 
     @property
     def n_items(self) -> int:
@@ -259,7 +263,8 @@ class Factors:
         found[twists:] = np.abs(found[twists:])
         found[first:last] = np.abs(own[first:last])
         flips[list(self.scaled)] = np.sign(own[twists:]) * flips[self._base_of_scaled]
-        inside = (own[last:angles] >= 0.0) & (own[last:angles] <= np.pi)
+        # Those that are beyond a bound by rounding stay there, and second derivatives with them.
+        inside = (own[last:angles] > -ZERO) & (own[last:angles] < np.pi + ZERO)
         if not inside.all() or (flips < 0.0).any():
             found[last:angles] = _angles(self.correlations(own) * np.outer(flips, flips))[: self.n_angles]
         for number, (one, other) in enumerate(self.pairs):
@@ -306,7 +311,9 @@ class Factors:
         found[first:last] = ~at_zero
         triangle, slopes = _triangle(own[last:angles], self.n_factors)
         # An angle behind a correlation of ±1 turns nothing.
-        found[last:angles] = [np.abs(slope @ triangle.T + triangle @ slope.T).max() >= ZERO for slope in slopes]
+        found[last:angles] = [
+            np.abs(slope @ triangle.T + triangle @ slope.T).max() >= ZERO for slope in slopes
+        ]
         for number, pair in enumerate(self.pairs):
             bounded = np.abs(np.sin(own[angles + number])) < ZERO
             found[angles + number] = not (bounded or at_zero[list(pair)].any())
