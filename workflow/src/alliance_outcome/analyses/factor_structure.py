@@ -60,7 +60,7 @@ _INTERVALS: dict[Scale, str] = {
     "correlation": "wald_fisher_z",
     "share": "wald_logit",
 }
-_BOUND = "the test is approximate, since estimates are at a bound: "
+_BOUND = "tests and intervals are approximate, since estimates are at a bound: "
 
 
 def factor_structure_estimates(
@@ -88,7 +88,8 @@ def factor_structure_estimates(
         Estimates. Of each rater and model: indices of fit, standardised loadings, factor correlations, and of the
         general factor its share of common variance and ω hierarchical, within clients and between. Of one factor
         against several: a χ² difference. Of each pair of raters with the same form: latent correlations, and χ²
-        differences of equal loadings. A refusal is a row; what an improper solution says is ``not_established``.
+        differences of equal loadings. A refusal is a row; what an improper solution says is ``not_established``,
+        without intervals. Unique variances of zero between clients are no refusal, but a reason stands beside the numbers.
     """
     alliance = measures[measures["construct"] == "alliance"].set_index("rater")
     found: list[dict[str, Any]] = []
@@ -126,24 +127,20 @@ class _Fitted:
             if fault.kind in kinds and (level is None or fault.level in (None, level))
         )
 
-    def of_level(self, level: str) -> dict[str, Any]:
-        """Return the status of what is said of a level."""
-        return _status(self.reasons("undetermined", "correlation", "unique", level=level))
-
-    @property
-    def of_fit(self) -> dict[str, Any]:
-        """Return the status of what is said of the whole.
+    def status(self, level: str | None = None) -> dict[str, Any]:
+        """Return the status of what is said of a level, or of everything.
 
         That items have nothing unique between clients is what to expect if they work alike for all (Jak, Oort & Dolan
-        2013), and takes nothing from the fit; within clients answers without error are improper.
+        2013). It is said, and takes nothing from what is estimated: intervals of factor correlations hold what they
+        should (tests/unit/test_item_factors.py). Within clients, answers without error are improper.
         """
-        found = self.reasons("undetermined", "correlation") or self.reasons("unique", level="within")
-        bound = self.reasons("unique")
-        return _status(found) or ({"reason": _BOUND + bound} if bound else {})
-
-
-def _status(reason: str) -> dict[str, Any]:
-    return {"status": "not_established", "reason": reason} if reason else {}
+        improper = self.reasons("undetermined", "correlation", level=level)
+        if level != "between":
+            improper = "; ".join(filter(None, [improper, self.reasons("unique", level="within")]))
+        if improper:
+            return {"status": "not_established", "reason": improper}
+        bound = self.reasons("unique", level=level)
+        return {"reason": _BOUND + bound} if bound else {}
 
 
 def _rater_rows(
@@ -243,7 +240,7 @@ def _model_rows(
             values = _quantities(model, of, "share")
             for level, value in zip(LEVELS, values, strict=True):
                 row = {**_named(own, term, level), "scale": GENERAL}
-                found.append({**row, **_numbers(value, "share", model.of_level(level))})
+                found.append({**row, **_numbers(value, "share", model.status(level))})
     return found
 
 
@@ -260,7 +257,7 @@ def _fit_rows(
             yield {**_named(own, term, level), "status": "refused", "reason": reason}
             continue
         tested = test if term in ("chi_square", "rmsea") else {}
-        yield {**_named(own, term, level), "estimate": float(value), **tested, **model.of_fit}
+        yield {**_named(own, term, level), "estimate": float(value), **tested, **model.status()}
 
 
 def _loading_rows(own: dict[str, Any], model: _Fitted) -> Iterator[dict[str, Any]]:
@@ -274,7 +271,7 @@ def _loading_rows(own: dict[str, Any], model: _Fitted) -> Iterator[dict[str, Any
             continue
         name = LEVELS[level]
         row = _named(own, f"loading_{model.fit.rows.items[item]}", name, model.factors[factor])
-        yield {**row, "scale": model.factors[factor], **_numbers(value, "linear", model.of_level(name))}
+        yield {**row, "scale": model.factors[factor], **_numbers(value, "linear", model.status(name))}
 
 
 def _correlation_rows(own: dict[str, Any], model: _Fitted) -> Iterator[dict[str, Any]]:
@@ -285,7 +282,7 @@ def _correlation_rows(own: dict[str, Any], model: _Fitted) -> Iterator[dict[str,
         if one < other:
             name = LEVELS[level]
             row = _named(own, f"correlation_{model.factors[one]}_{model.factors[other]}", name)
-            yield {**row, **_numbers(value, "correlation", model.of_level(name))}
+            yield {**row, **_numbers(value, "correlation", model.status(name))}
 
 
 def _quantities(model: _Fitted, of: Any, scale: Scale) -> list[Quantity]:
@@ -412,7 +409,7 @@ def _refused(base: dict[str, Any], model: str, reason: str, term: str = "solutio
 
 def _numbers(value: Quantity, scale: Scale, status: dict[str, Any]) -> dict[str, Any]:
     """Return an estimate, with an interval if it is established: intervals presume estimates inside their bounds."""
-    if status or not value.std_error > 0.0:
+    if "status" in status or not value.std_error > 0.0:
         return {"estimate": value.estimate, **status}
     return {
         "estimate": value.estimate,
@@ -422,4 +419,5 @@ def _numbers(value: Quantity, scale: Scale, status: dict[str, Any]) -> dict[str,
         "ci_high": value.high,
         "ci_level": CI_LEVEL,
         "ci_kind": _INTERVALS[scale],
+        **status,
     }
