@@ -89,7 +89,7 @@ def factor_structure_estimates(
         general factor its share of common variance and ω hierarchical, within clients and between. Of one factor
         against several: a χ² difference. Of each pair of raters with the same form: latent correlations, and χ²
         differences of equal loadings. A refusal is a row; what an improper solution says is ``not_established``,
-        without intervals. Unique variances of zero between clients are no refusal, but a reason stands beside the numbers.
+        without intervals. Unique variances of zero between clients are said in a reason beside the numbers.
     """
     alliance = measures[measures["construct"] == "alliance"].set_index("rater")
     found: list[dict[str, Any]] = []

@@ -238,7 +238,7 @@ def fit_indices(fit: ItemFit, saturated: ItemFit, baseline: ItemFit) -> FitIndic
         float(np.sqrt(excess / (test.df * n))) if test.df else float("nan"),
         *srmr,
         -2.0 * fit.log_likelihood + 2.0 * size,
-        -2.0 * fit.log_likelihood + np.log(n) * size,
+        -2.0 * fit.log_likelihood + float(np.log(n)) * size,
     )
 
 
