@@ -28,6 +28,8 @@ Scale = Literal["linear", "correlation", "share"]
 _NEWTON_STEPS = 12
 #: Where the search begins no unique variance is below this share of its item's, and factors are apart by this angle.
 _FEWEST_UNIQUE, _APART = 0.05, 0.3
+#: Shares of a general factor in what is common, where searches begin.
+_GENERAL = (0.6, 0.3, 0.9)
 #: A direction is not determined if it is a thousand times less certain than with everything else known.
 _UNDETERMINED = 1e-6
 _STEP = 1e-6
@@ -121,7 +123,7 @@ def fit_factors(
     ----------
     rows : ItemRows
     saturated : ItemFit
-        Free matrices of the same rows: the search begins at the factors that are nearest to them.
+        Free matrices of the same rows: the search begins at the factors nearest to them.
     within, between : Factors
         The same unless given.
 
@@ -138,26 +140,41 @@ def fit_factors(
     levels = within, within if between is None else between
     if any(each.size > len(rows.items) * (len(rows.items) + 1) // 2 for each in levels):
         raise UnfittableModel("the factor model has more parameters than items have covariances")
-    means = saturated.parameters[: len(rows.items)]
     units = np.outer(rows.scale, rows.scale)
-    nearest = [
-        _nearest(structure, matrix / units)
-        for structure, matrix in zip(levels, saturated.matrices(), strict=True)
-    ]
-    start = np.concatenate([means, *nearest])
+    free_within, free_between = (matrix / units for matrix in saturated.matrices())
+    # Clients' means hold error of their sessions; with it, no matrix between clients is singular.
+    error = free_within / rows.mean_rows
+    start = np.concatenate(
+        [
+            saturated.parameters[: len(rows.items)],
+            _nearest(levels[0], free_within, np.zeros_like(error)),
+            _nearest(levels[1], free_between, error),
+        ]
+    )
     return fit_items(rows, *levels, start=start, newton_steps=_NEWTON_STEPS)
 
 
-def _nearest(structure: Factors, matrix: FloatArray) -> FloatArray:
-    """Return the parameters whose matrix is nearest to one by least squares, away from bounds."""
+def _nearest(structure: Factors, matrix: FloatArray, error: FloatArray) -> FloatArray:
+    """Return the parameters whose matrix is nearest to one by the likelihood of complete data, away from bounds."""
+    observed = matrix + error
 
-    def distance(own: FloatArray) -> tuple[float, FloatArray]:
+    def discrepancy(own: FloatArray) -> tuple[float, FloatArray]:
         found, pull = structure.matrix(own)
-        return float(np.sum((found - matrix) ** 2)), pull(2.0 * (found - matrix))
+        try:
+            inverse = np.linalg.inv(found + error)
+        except np.linalg.LinAlgError:
+            return np.inf, np.zeros(len(own))
+        weighed = inverse @ observed
+        return float(np.trace(weighed) - np.linalg.slogdet(inverse)[1]), pull(inverse - weighed @ inverse)
 
     share = float(np.diag(matrix).mean())
-    found = optimize.minimize(distance, structure.start(share), jac=True, method="L-BFGS-B").x
-    return structure.inside(structure.signed(found), _FEWEST_UNIQUE * np.diag(matrix), _APART)
+    # There may be several hills where there is a general factor: from small, middling and large ones up.
+    searches = [
+        optimize.minimize(discrepancy, structure.start(share, general), jac=True, method="L-BFGS-B")
+        for general in (_GENERAL if structure.has_general else _GENERAL[:1])
+    ]
+    best = min(searches, key=lambda each: float(each.fun))
+    return structure.inside(structure.signed(best.x), _FEWEST_UNIQUE * np.diag(matrix), _APART)
 
 
 def faults(fit: ItemFit) -> tuple[Fault, ...]:

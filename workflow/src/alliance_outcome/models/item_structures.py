@@ -236,13 +236,18 @@ class Factors:
         triangle, _ = _triangle(own[self._limits[1] : self._limits[2]], self.n_factors)
         return triangle @ triangle.T
 
-    def start(self, share: float) -> FloatArray:
-        """Return where a search begins: half of the variance in common."""
+    @cached_property
+    def has_general(self) -> bool:
+        """Whether a factor of all items stands beside others."""
+        return self.n_factors > 1 and bool((self.slots >= 0).all(axis=0).any())
+
+    def start(self, share: float, general: float = _GENERAL) -> FloatArray:
+        """Return where a search begins: half of the variance in common, and of that a share of a general factor."""
         common = _COMMON * share
         kinds = np.sum(self.slots >= 0, axis=1)
         items, factors, numbers, weights = self._where
-        general = (self.slots >= 0).all(axis=0)
-        parts = np.where(kinds[items] == 1, 1.0, np.where(general[factors], _GENERAL, 1.0 - _GENERAL))
+        of_all = (self.slots >= 0).all(axis=0)
+        parts = np.where(kinds[items] == 1, 1.0, np.where(of_all[factors], general, 1.0 - general))
         free = np.zeros(self._limits[0])
         free[numbers] = np.sqrt(common * parts) / weights
         unique = np.where(kinds > 0, share - common, share)
