@@ -218,9 +218,9 @@ def _require_enough(
 
 def _proper_search(model: _Fitted) -> _Fitted:
     """Refuse a model of which no maximum was found."""
-    reason = model.reasons("search")
-    if reason:
-        raise UnfittableModel(reason)
+    if model.reasons("search"):
+        # What else is improper is most often why.
+        raise UnfittableModel(model.reasons("search", "undetermined", "correlation", "unique"))
     return model
 
 

@@ -270,6 +270,7 @@ def fit_items(
     between: str | Structure = "one_factor",
     *,
     start: FloatArray | None = None,
+    metric: FloatArray | None = None,
     newton_steps: int = MAX_ITERATIONS,
 ) -> ItemFit:
     """Maximise the likelihood.
@@ -280,6 +281,8 @@ def fit_items(
     within, between : {'saturated', 'one_factor', 'uncorrelated'} or Structure
     start : ndarray, optional
         Where the search begins, close to the maximum.
+    metric : ndarray, optional
+        Positive definite, about the information there: steps are as long as standard errors.
     newton_steps : int
         Steps after which Newton's method is given up: on a ridge it has no end, and each step is dear.
 
@@ -290,7 +293,9 @@ def fit_items(
     d = len(rows.items)
     first, second = (named(each, d) if isinstance(each, str) else each for each in (within, between))
     levels: Levels = (first, second)
-    place, value, converged = _searched(_start(rows, levels) if start is None else start, rows, levels)
+    place, value, converged = _searched(
+        _start(rows, levels) if start is None else start, rows, levels, metric
+    )
     information = None
     if first.is_regular and second.is_regular:
         # Free matrices may be singular, where second derivatives say nothing.
@@ -309,22 +314,26 @@ def _start(rows: ItemRows, levels: Levels) -> FloatArray:
     return np.concatenate([np.zeros(len(rows.items)), *own])
 
 
-def _searched(place: FloatArray, rows: ItemRows, levels: Levels) -> tuple[FloatArray, float, bool]:
+def _searched(
+    place: FloatArray, rows: ItemRows, levels: Levels, metric: FloatArray | None
+) -> tuple[FloatArray, float, bool]:
     """Climb by first derivatives."""
     n, value, gain = len(rows.values), -np.inf, np.inf
+    root = None if metric is None else np.linalg.inv(np.linalg.cholesky(metric / n)).T
 
-    def negative(parameters: FloatArray) -> tuple[float, FloatArray]:
-        value, gradient = _evaluated(parameters, rows, levels)
+    def negative(steps: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = _evaluated(steps if root is None else place + root @ steps, rows, levels)
         if not np.isfinite(value):
-            return 1e10, np.zeros(len(parameters))
-        return -value / n, -gradient / n
+            return 1e10, np.zeros(len(steps))
+        return -value / n, -(gradient if root is None else root.T @ gradient) / n
 
+    at = place if root is None else np.zeros(len(place))
     for _ in range(_SEARCHES):
-        found = optimize.minimize(negative, place, jac=True, method="L-BFGS-B", options=_OPTIONS)
-        gain, place, value = -found.fun * n - value, found.x, -found.fun * n
+        found = optimize.minimize(negative, at, jac=True, method="L-BFGS-B", options=_OPTIONS)
+        gain, at, value = -found.fun * n - value, found.x, -found.fun * n
         if gain < _GAINED:
             break
-    return place, value, gain < _GAINED
+    return at if root is None else place + root @ at, value, gain < _GAINED
 
 
 def _signed(place: FloatArray, rows: ItemRows, levels: Levels) -> FloatArray:

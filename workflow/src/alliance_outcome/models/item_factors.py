@@ -25,7 +25,7 @@ LEVELS = ("within", "between")
 Scale = Literal["linear", "correlation", "share"]
 
 #: A search by Newton's method that takes more steps is on a ridge.
-_NEWTON_STEPS = 12
+_NEWTON_STEPS = 6
 #: Where the search begins no unique variance is below this share of its item's, and factors are apart by this angle.
 _FEWEST_UNIQUE, _APART = 0.05, 0.3
 #: Shares of a general factor in what is common, where searches begin.
@@ -33,6 +33,8 @@ _GENERAL = (0.6, 0.3, 0.9)
 #: A direction is not determined if it is a thousand times less certain than with everything else known.
 _UNDETERMINED = 1e-6
 _STEP = 1e-6
+#: Share of the mean information that is added to each parameter's, where it only sets the length of steps.
+_RIDGE = 0.1
 #: A wider model may fall below a narrower one by this log-likelihood: searches end a little early.
 _ROUNDING = 1e-3
 
@@ -144,14 +146,28 @@ def fit_factors(
     free_within, free_between = (matrix / units for matrix in saturated.matrices())
     # Clients' means hold error of their sessions; with it, no matrix between clients is singular.
     error = free_within / rows.mean_rows
-    start = np.concatenate(
-        [
-            saturated.parameters[: len(rows.items)],
-            _nearest(levels[0], free_within, np.zeros_like(error)),
-            _nearest(levels[1], free_between, error),
-        ]
+    n, n_clients = len(rows.values), int(rows.clients.max()) + 1
+    within = _nearest(levels[0], free_within, np.zeros_like(error))
+    between = _nearest(levels[1], free_between, error)
+    metric = linalg.block_diag(
+        n_clients * np.linalg.inv(free_between + error),
+        _expected(levels[0], within, np.zeros_like(error), n - n_clients),
+        _expected(levels[1], between, error, n_clients),
     )
-    return fit_items(rows, *levels, start=start, newton_steps=_NEWTON_STEPS)
+    start = np.concatenate([saturated.parameters[: len(rows.items)], within, between])
+    return fit_items(rows, *levels, start=start, metric=metric, newton_steps=_NEWTON_STEPS)
+
+
+def _expected(structure: Factors, own: FloatArray, error: FloatArray, n: int) -> FloatArray:
+    """Return the information that so many complete rows are expected to hold, kept away from zero."""
+    inverse = np.linalg.inv(structure.matrix(own)[0] + error)
+    slopes = []
+    for step in _STEP * np.eye(len(own)):
+        change = structure.matrix(own + step)[0] - structure.matrix(own - step)[0]
+        slopes.append(inverse @ change / (2.0 * _STEP))
+    turned = np.array(slopes)
+    found = 0.5 * n * np.einsum("iab,jba->ij", turned, turned)
+    return found + _RIDGE * np.diag(found).mean() * np.eye(len(own))
 
 
 def _nearest(structure: Factors, matrix: FloatArray, error: FloatArray) -> FloatArray:
