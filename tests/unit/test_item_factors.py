@@ -15,6 +15,7 @@ from alliance_outcome.models.item_factors import (
     faults,
     fit_factors,
     fit_indices,
+    free_matrices,
     grouped,
     omega_hierarchical,
     standardised_loadings,
@@ -62,7 +63,7 @@ def simulate(seed, clients=150, sessions=6, planted=PLANTED, missing=0.0, unique
 def fitted(table, client, structure):
     """Return rows, free matrices and a factor model."""
     rows = ItemRows.of(table, client)
-    saturated = fit_items(rows, "saturated", "saturated")
+    saturated = free_matrices(rows)
     return rows, saturated, fit_factors(rows, saturated, structure)
 
 
@@ -161,6 +162,16 @@ def test_order_of_rows_and_of_items_and_labels_change_nothing():
         assert each.std_error == pytest.approx(error[name], rel=1e-5)
     *_, turned = fitted(table.iloc[:, ::-1], client, structure)
     assert turned.log_likelihood == pytest.approx(one.log_likelihood, abs=1e-7)
+
+
+def test_chi_square_does_not_depend_on_the_order_of_rows_where_free_matrices_are_singular():
+    table, client = simulate(9, unique_between=0.0)
+    order = np.random.default_rng(2).permutation(len(table))
+    tests = []
+    for data in ((table, client), (table.iloc[order], client[order])):
+        _, saturated, fit = fitted(*data, correlated_factors(GROUPS))
+        tests.append(difference(fit, saturated).chi_square)
+    assert tests[0] == pytest.approx(tests[1], abs=1e-3)
 
 
 def test_units_and_directions_of_items_change_only_signs():

@@ -26,6 +26,7 @@ from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.item_covariances import ItemFit, ItemRows, fit_items
 from alliance_outcome.models.item_factors import (
     LEVELS,
+    NO_ERROR,
     Fault,
     Quantity,
     Scale,
@@ -36,6 +37,7 @@ from alliance_outcome.models.item_factors import (
     faults,
     fit_factors,
     fit_indices,
+    free_matrices,
     grouped,
     omega_hierarchical,
     standardised_loadings,
@@ -190,7 +192,7 @@ def _sound(
 
 def _free(rows: ItemRows, form: str) -> ItemFit:
     """Fit what factor models are held against."""
-    found = fit_items(rows, form, form)
+    found = free_matrices(rows) if form == "saturated" else fit_items(rows, form, form)
     if not found.converged:
         raise UnfittableModel("the search for free covariance matrices did not converge")
     return found
@@ -409,7 +411,7 @@ def _refused(base: dict[str, Any], model: str, reason: str, term: str = "solutio
 
 def _numbers(value: Quantity, scale: Scale, status: dict[str, Any]) -> dict[str, Any]:
     """Return an estimate, with an interval if it is established: intervals presume estimates inside their bounds."""
-    if "status" in status or not value.std_error > 0.0:
+    if "status" in status or not value.std_error > NO_ERROR:
         return {"estimate": value.estimate, **status}
     return {
         "estimate": value.estimate,

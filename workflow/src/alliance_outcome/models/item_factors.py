@@ -19,7 +19,7 @@ from alliance_outcome.models.contrast import CI_LEVEL
 from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.item_covariances import ItemFit, ItemRows, fit_items
-from alliance_outcome.models.item_structures import ZERO, Factors
+from alliance_outcome.models.item_structures import ZERO, Factors, Structure
 
 LEVELS = ("within", "between")
 Scale = Literal["linear", "correlation", "share"]
@@ -33,6 +33,10 @@ _GENERAL = (0.6, 0.3, 0.9)
 #: A direction is not determined if it is a thousand times less certain than with everything else known.
 _UNDETERMINED = 1e-6
 _STEP = 1e-6
+#: Searches for free matrices, and a gain in log-likelihood that is none.
+_SEARCHES, _NO_GAIN = 8, 1e-5
+#: An estimate that a bound fixes has no standard error; differences leave this much of it.
+NO_ERROR = 1e-6
 #: Share of the mean information that is added to each parameter's, where it only sets the length of steps.
 _RIDGE = 0.1
 #: A wider model may fall below a narrower one by this log-likelihood: searches end a little early.
@@ -116,6 +120,54 @@ class Difference:
     p_value: float
 
 
+def free_matrices(rows: ItemRows) -> ItemFit:
+    """Maximise the likelihood of free matrices, more closely than reliability needs it.
+
+    Parameters
+    ----------
+    rows : ItemRows
+
+    Returns
+    -------
+    ItemFit
+        Where a matrix is singular, the search goes on in steps as long as standard errors until it gains nothing: the
+        χ² of factor models would depend on the order of rows otherwise.
+    """
+    found = fit_items(rows, "saturated", "saturated")
+    for _ in range(_SEARCHES):
+        before, metric = found, _metric(found.levels, found.parts(), rows, *_standardised(found))
+        found = fit_items(rows, "saturated", "saturated", start=before.parameters, metric=metric)
+        if found.log_likelihood - before.log_likelihood < _NO_GAIN:
+            break
+    return found
+
+
+def _standardised(saturated: ItemFit) -> tuple[FloatArray, FloatArray]:
+    """Return the matrix between of standardised items, and that of the error of clients' means.
+
+    With the error, no matrix between clients is singular.
+    """
+    units = np.outer(saturated.rows.scale, saturated.rows.scale)
+    within, between = (matrix / units for matrix in saturated.matrices())
+    return between, within / saturated.rows.mean_rows
+
+
+def _metric(
+    levels: tuple[Structure, Structure],
+    parts: tuple[FloatArray, FloatArray],
+    rows: ItemRows,
+    between: FloatArray,
+    error: FloatArray,
+) -> FloatArray:
+    """Return about the information, by which steps are as long as standard errors."""
+    n, n_clients = len(rows.values), int(rows.clients.max()) + 1
+    return linalg.block_diag(
+        n_clients * np.linalg.inv(between + error),
+        _expected(levels[0], parts[0], np.zeros_like(error), n - n_clients),
+        _expected(levels[1], parts[1], error, n_clients),
+    )
+
+
 def fit_factors(
     rows: ItemRows, saturated: ItemFit, within: Factors, between: Factors | None = None
 ) -> ItemFit:
@@ -142,23 +194,17 @@ def fit_factors(
     levels = within, within if between is None else between
     if any(each.size > len(rows.items) * (len(rows.items) + 1) // 2 for each in levels):
         raise UnfittableModel("the factor model has more parameters than items have covariances")
-    units = np.outer(rows.scale, rows.scale)
-    free_within, free_between = (matrix / units for matrix in saturated.matrices())
-    # Clients' means hold error of their sessions; with it, no matrix between clients is singular.
-    error = free_within / rows.mean_rows
-    n, n_clients = len(rows.values), int(rows.clients.max()) + 1
-    within = _nearest(levels[0], free_within, np.zeros_like(error))
-    between = _nearest(levels[1], free_between, error)
-    metric = linalg.block_diag(
-        n_clients * np.linalg.inv(free_between + error),
-        _expected(levels[0], within, np.zeros_like(error), n - n_clients),
-        _expected(levels[1], between, error, n_clients),
+    between_free, error = _standardised(saturated)
+    parts = (
+        _nearest(levels[0], error * rows.mean_rows, np.zeros_like(error)),
+        _nearest(levels[1], between_free, error),
     )
-    start = np.concatenate([saturated.parameters[: len(rows.items)], within, between])
+    metric = _metric(levels, parts, rows, between_free, error)
+    start = np.concatenate([saturated.parameters[: len(rows.items)], *parts])
     return fit_items(rows, *levels, start=start, metric=metric, newton_steps=_NEWTON_STEPS)
 
 
-def _expected(structure: Factors, own: FloatArray, error: FloatArray, n: int) -> FloatArray:
+def _expected(structure: Structure, own: FloatArray, error: FloatArray, n: int) -> FloatArray:
     """Return the information that so many complete rows are expected to hold, kept away from zero."""
     inverse = np.linalg.inv(structure.matrix(own)[0] + error)
     slopes = []
