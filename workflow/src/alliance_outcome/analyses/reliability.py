@@ -94,22 +94,60 @@ def _tables(
     rater: str,
 ) -> Iterator[tuple[str, pd.DataFrame, str]]:
     """Yield the scales of a rater: name, table of client and items, and what the items are."""
-    subscales = str(measure["subscales"]).split() if pd.notna(measure["subscales"]) else []
+    table = rated_items(items, measure, rater)
+    if len(table):
+        yield TOTAL, table, "items"
+        for name, numbers in parts.get(str(measure["instrument"]), {}).items():
+            yield name, table[["client", *(number for number in numbers if number in table)]], "items"
+        return
+    yield TOTAL, rated_subscales(sessions, measure, rater), "subscales"
+
+
+def rated_items(items: pd.DataFrame, measure: pd.Series, rater: str) -> pd.DataFrame:
+    """Return a rater's items of the alliance, session by session.
+
+    Parameters
+    ----------
+    items : DataFrame
+        Item table.
+    measure : Series
+        The rater's row of ``measures.csv``.
+    rater : str
+
+    Returns
+    -------
+    DataFrame
+        Client, and one column for each item; empty if there are none.
+    """
     own = items[
         (items["rater"] == rater)
         & (items["instrument"] == measure["instrument"])
         & (items["occasion_kind"] == "session")
     ]
-    if len(own):
-        wide = own.pivot_table(index=["client", "episode", "session"], columns="item", values="keyed")
-        table = wide.reset_index(level="client")
-        yield TOTAL, table, "items"
-        for name, numbers in parts.get(str(measure["instrument"]), {}).items():
-            yield name, table[["client", *(number for number in numbers if number in table)]], "items"
-        return
+    wide = own.pivot_table(index=["client", "episode", "session"], columns="item", values="keyed")
+    return wide.reset_index(level="client")
+
+
+def rated_subscales(sessions: pd.DataFrame, measure: pd.Series, rater: str) -> pd.DataFrame:
+    """Return a rater's subscale scores of the alliance in held sessions.
+
+    Parameters
+    ----------
+    sessions : DataFrame
+        Session table.
+    measure : Series
+        The rater's row of ``measures.csv``.
+    rater : str
+
+    Returns
+    -------
+    DataFrame
+        Client, and one column for each subscale that there is.
+    """
+    subscales = str(measure["subscales"]).split() if pd.notna(measure["subscales"]) else []
     columns = [f"alliance_{rater}_{name}" for name in subscales]
     held = held_sessions(sessions)
-    yield TOTAL, held[["client", *(name for name in columns if name in held)]], "subscales"
+    return held[["client", *(name for name in columns if name in held)]]
 
 
 def _rows(

@@ -2,17 +2,15 @@
 
     z_t = μ + B_client + W_t,   W ~ N(0, Σ_W),   B ~ N(0, Σ_B)
 
-with items missing at random in some rows. Each matrix is free (saturated), or that of one factor, λλ' + Θ with Θ
-diagonal (Muthén 1994, 10.1177/0049124194022003006). The likelihood is that of
-:mod:`alliance_outcome.models.multivariate_kernels`.
+with items missing at random in some rows. Each matrix has a structure of
+:mod:`alliance_outcome.models.item_structures`: free, or that of factors (Muthén 1994, 10.1177/0049124194022003006).
+The likelihood is that of :mod:`alliance_outcome.models.multivariate_kernels`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,23 +19,24 @@ from scipy import linalg, optimize
 
 from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
 from alliance_outcome.models.fitted_state import FloatArray, IndexArray
+from alliance_outcome.models.item_structures import Structure, named
 from alliance_outcome.models.multivariate_cells import sorted_cells
 from alliance_outcome.models.multivariate_kernels import Cells, evaluate
-from alliance_outcome.models.panel_ascent import climb
+from alliance_outcome.models.panel_ascent import MAX_ITERATIONS, climb
 
-Form = Literal["saturated", "one_factor"]
+Levels = tuple[Structure, Structure]
 
 #: With two items one factor cannot be told from what is unique to each.
 _FEWEST_ITEMS = 3
-#: Share of an item's variance that starts between clients, and that of a factor.
-_BETWEEN, _COMMON = 0.4, 0.5
+#: Share of an item's variance that starts between clients.
+_BETWEEN = 0.4
 #: Gain in log-likelihood below which a search that begins where the last one stopped is the last, and most of them.
 _GAINED, _SEARCHES = 1e-3, 8
 #: Directions with less than this share of the largest information are not determined by the data.
 _UNDETERMINED = 1e-9
 _OPTIONS = {"maxiter": 20_000, "maxfun": 20_000, "ftol": 1e-13, "gtol": 1e-7, "maxcor": 30}
-#: Step of the differences behind the information, and a standard deviation that is taken for zero.
-_STEP, _ZERO = 1e-5, 1e-3
+#: Step of the differences behind the information.
+_STEP = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,19 +109,39 @@ class ItemFit:
     Parameters
     ----------
     rows : ItemRows
-    forms : tuple of {'saturated', 'one_factor'}
+    levels : tuple of Structure
         Within and between clients.
     parameters : ndarray
-        As they were searched for.
+        As they were searched for: expected values, then those of both structures.
     log_likelihood : float
     converged : bool
+    known_information : ndarray, optional
+        Minus the second derivatives of the log-likelihood, where the search has them.
     """
 
     rows: ItemRows
-    forms: tuple[Form, Form]
+    levels: Levels
     parameters: FloatArray
     log_likelihood: float
     converged: bool
+    known_information: FloatArray | None = None
+
+    def parts(self, parameters: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+        """Return the parameters of the structures within and between.
+
+        Parameters
+        ----------
+        parameters : ndarray, optional
+            Those of the maximum unless given.
+
+        Returns
+        -------
+        within, between : ndarray
+        """
+        _, within, between = _split(
+            self.parameters if parameters is None else parameters, self.levels, self.rows
+        )
+        return within, between
 
     def matrices(self, parameters: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
         """Return Σ_W and Σ_B in the items' units.
@@ -136,14 +155,15 @@ class ItemFit:
         -------
         within, between : ndarray, shape (d, d)
         """
-        _, within, between = _unpacked(
-            self.parameters if parameters is None else parameters, len(self.rows.items), self.forms
-        )
         units = np.outer(self.rows.scale, self.rows.scale)
-        return within * units, between * units
+        within, between = (
+            level.matrix(own)[0] * units
+            for level, own in zip(self.levels, self.parts(parameters), strict=True)
+        )
+        return within, between
 
     def loadings(self, parameters: FloatArray | None = None) -> tuple[FloatArray | None, FloatArray | None]:
-        """Return loadings on the factor, whose variance is 1, within and between; None where there is none.
+        """Return loadings on factors, whose variance is 1, within and between; None where there are none.
 
         Parameters
         ----------
@@ -151,20 +171,44 @@ class ItemFit:
 
         Returns
         -------
-        within, between : ndarray, shape (d,), or None
+        within, between : ndarray, shape (d, k), or None
         """
-        own = self.parameters if parameters is None else parameters
-        d = len(self.rows.items)
-        found, at = [], d
-        for form in self.forms:
-            found.append(own[at : at + d] * self.rows.scale if form == "one_factor" else None)
-            at += _size(form, d)
-        return found[0], found[1]
+        within, between = (
+            None if loadings is None else loadings * self.rows.scale[:, None]
+            for loadings in (
+                level.loadings(own) for level, own in zip(self.levels, self.parts(parameters), strict=True)
+            )
+        )
+        return within, between
 
     @cached_property
     def information(self) -> FloatArray:
         """Minus the second derivatives of the log-likelihood."""
-        return _information(self.parameters, self.rows, self.forms)
+        if self.known_information is not None:
+            return self.known_information
+        return _information(self.parameters, self.rows, self.levels)
+
+    @cached_property
+    def free(self) -> IndexArray:
+        """Places of parameters inside their bounds."""
+        inside = [level.determined(own) for level, own in zip(self.levels, self.parts(), strict=True)]
+        return np.flatnonzero(np.concatenate([np.ones(len(self.rows.items), dtype=bool), *inside]))
+
+    @cached_property
+    def factor(self) -> FloatArray:
+        """Lower triangular; with its transpose it makes the information on free parameters.
+
+        Raises
+        ------
+        UnavailableInference
+            If the information is not positive: the data do not determine every parameter.
+        """
+        try:
+            return np.linalg.cholesky(self.information[np.ix_(self.free, self.free)])
+        except np.linalg.LinAlgError as problem:
+            raise UnavailableInference(
+                "the data do not determine every parameter of the factor model"
+            ) from problem
 
     def draws(self, n_draws: int, seed: int) -> FloatArray:
         """Draw parameters from their approximate distribution.
@@ -182,18 +226,9 @@ class ItemFit:
         UnavailableInference
             If the information is not positive: the data do not determine every parameter.
         """
-        information = self.information
-        roots_at_zero = np.concatenate([np.flatnonzero(_in(roots, self)) for roots in self._roots] or [[]])
-        free = np.setdiff1d(np.arange(len(self.parameters)), roots_at_zero.astype(int))
-        try:
-            factor = np.linalg.cholesky(information[np.ix_(free, free)])
-        except np.linalg.LinAlgError as problem:
-            raise UnavailableInference(
-                "the data do not determine every parameter of the factor model"
-            ) from problem
-        normals = np.random.default_rng(seed).standard_normal((len(free), n_draws))
+        normals = np.random.default_rng(seed).standard_normal((len(self.free), n_draws))
         found = np.tile(self.parameters, (n_draws, 1))
-        found[:, free] += linalg.solve_triangular(factor.T, normals, lower=False).T
+        found[:, self.free] += linalg.solve_triangular(self.factor.T, normals, lower=False).T
         for roots in self._roots:
             # Unique variances are drawn to first order: squares of draws of a root near zero would all lie above it.
             own = self.parameters[roots]
@@ -202,125 +237,117 @@ class ItemFit:
         return found
 
     @property
-    def _roots(self) -> list[slice]:
+    def _roots(self) -> tuple[IndexArray, IndexArray]:
         """Places of the square roots of unique variances."""
-        d = len(self.rows.items)
-        found, at = [], d
-        for form in self.forms:
-            if form == "one_factor":
-                found.append(slice(at + d, at + 2 * d))
-            at += _size(form, d)
-        return found
+        first = len(self.rows.items)
+        within, between = self.levels
+        return first + within.roots, first + within.size + between.roots
 
 
-def _in(roots: slice, fit: ItemFit) -> np.ndarray:
-    """Say which parameters are square roots of unique variances that are estimated as zero."""
-    found = np.zeros(len(fit.parameters), dtype=bool)
-    found[roots] = np.abs(fit.parameters[roots]) < _ZERO
-    return found
-
-
-def _size(form: Form, d: int) -> int:
-    return d * (d + 1) // 2 if form == "saturated" else 2 * d
-
-
-def _matrix(own: FloatArray, d: int, form: Form) -> tuple[FloatArray, Callable[[FloatArray], FloatArray]]:
-    """Return a covariance matrix of parameters, and what turns derivatives by it into those by parameters."""
-    if form == "saturated":
-        rows, columns = np.tril_indices(d)
-        factor = np.zeros((d, d))
-        factor[rows, columns] = own
-        return factor @ factor.T, lambda by: 2.0 * (by @ factor)[rows, columns]
-    loadings, roots = own[:d], own[d:]
-    # Square roots with a sign: unique variances cannot fall below zero, and may be zero.
-    return (
-        np.outer(loadings, loadings) + np.diag(roots**2),
-        lambda by: np.concatenate([2.0 * by @ loadings, 2.0 * np.diag(by) * roots]),
-    )
-
-
-def _unpacked(
-    parameters: FloatArray, d: int, forms: tuple[Form, Form]
+def _split(
+    parameters: FloatArray, levels: Levels, rows: ItemRows
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return expected values and both matrices."""
-    first = d + _size(forms[0], d)
-    within, _ = _matrix(parameters[d:first], d, forms[0])
-    between, _ = _matrix(parameters[first:], d, forms[1])
-    return parameters[:d], within, between
-
-
-def _evaluated(parameters: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> tuple[float, FloatArray]:
-    """Return the log-likelihood and its derivatives."""
+    """Return expected values and the parameters of both structures."""
     d = len(rows.items)
-    first = d + _size(forms[0], d)
-    within, pull_within = _matrix(parameters[d:first], d, forms[0])
-    between, pull_between = _matrix(parameters[first:], d, forms[1])
+    last = d + levels[0].size
+    return parameters[:d], parameters[d:last], parameters[last:]
+
+
+def _evaluated(parameters: FloatArray, rows: ItemRows, levels: Levels) -> tuple[float, FloatArray]:
+    """Return the log-likelihood and its derivatives."""
+    means, own_within, own_between = _split(parameters, levels, rows)
+    within, pull_within = levels[0].matrix(own_within)
+    between, pull_between = levels[1].matrix(own_between)
     value, by_mean, by_within, by_between, _ = evaluate(
-        np.ascontiguousarray(parameters[None, :d]), within, between, np.zeros((d, d)), rows.cells
+        np.ascontiguousarray(means[None, :]), within, between, np.zeros_like(within), rows.cells
     )
     return value, np.concatenate([by_mean[0], pull_within(by_within), pull_between(by_between)])
 
 
-def _start(rows: ItemRows, forms: tuple[Form, Form]) -> FloatArray:
-    """Return where the search begins: a share of each item's variance between, and of that a share in common."""
-    d = len(rows.items)
-    found = [np.zeros(d)]
-    for form, share in zip(forms, (1.0 - _BETWEEN, _BETWEEN), strict=True):
-        common = _COMMON * share
-        if form == "one_factor":
-            found += [np.full(d, np.sqrt(common)), np.full(d, np.sqrt(share - common))]
-        else:
-            matrix = common * np.ones((d, d)) + (share - common) * np.eye(d)
-            found.append(np.linalg.cholesky(matrix)[np.tril_indices(d)])
-    return np.concatenate(found)
-
-
-def fit_items(rows: ItemRows, within: Form = "one_factor", between: Form = "one_factor") -> ItemFit:
+def fit_items(
+    rows: ItemRows,
+    within: str | Structure = "one_factor",
+    between: str | Structure = "one_factor",
+    *,
+    start: FloatArray | None = None,
+    metric: FloatArray | None = None,
+    newton_steps: int = MAX_ITERATIONS,
+) -> ItemFit:
     """Maximise the likelihood.
 
     Parameters
     ----------
     rows : ItemRows
-    within, between : {'saturated', 'one_factor'}
+    within, between : {'saturated', 'one_factor', 'uncorrelated'} or Structure
+    start : ndarray, optional
+        Where the search begins, close to the maximum.
+    metric : ndarray, optional
+        Positive definite, about the information there: steps are as long as standard errors.
+    newton_steps : int
+        Steps after which Newton's method is given up: on a ridge it has no end, and each step is dear.
 
     Returns
     -------
     ItemFit
     """
-    forms: tuple[Form, Form] = (within, between)
-    n = len(rows.values)
-
-    def negative(parameters: FloatArray) -> tuple[float, FloatArray]:
-        value, gradient = _evaluated(parameters, rows, forms)
-        if not np.isfinite(value):
-            return 1e10, np.zeros(len(parameters))
-        return -value / n, -gradient / n
-
-    place, value = _start(rows, forms), -np.inf
-    for _ in range(_SEARCHES):
-        found = optimize.minimize(negative, place, jac=True, method="L-BFGS-B", options=_OPTIONS)
-        gain, place, value = -found.fun * n - value, found.x, -found.fun * n
-        if gain < _GAINED:
-            break
-    converged = gain < _GAINED
-    if "saturated" not in forms:
+    d = len(rows.items)
+    first, second = (named(each, d) if isinstance(each, str) else each for each in (within, between))
+    levels: Levels = (first, second)
+    place, value, converged = _searched(
+        _start(rows, levels) if start is None else start, rows, levels, metric
+    )
+    information = None
+    if first.is_regular and second.is_regular:
         # Free matrices may be singular, where second derivatives say nothing.
-        place, value, converged = _polished(place, rows, forms)
-    place = _signed(place, len(rows.items), forms)
+        place, value, converged, information = _polished(place, rows, levels, newton_steps)
+    signed = _signed(place, rows, levels)
+    if information is not None:
+        information = _turned(information, place, signed)
     # The likelihood of standardised items is that of the items but for their units.
     units = float((~np.isnan(rows.values)).sum(axis=0) @ np.log(rows.scale))
-    return ItemFit(rows, forms, place, value - units, converged)
+    return ItemFit(rows, levels, signed, value - units, converged, information)
 
 
-def _signed(place: FloatArray, d: int, forms: tuple[Form, Form]) -> FloatArray:
-    """Choose signs that mean nothing: loadings add up to more than zero, roots of unique variances are not below it."""
-    found, at = place.copy(), d
-    for form in forms:
-        if form == "one_factor":
-            found[at : at + d] *= 1.0 if found[at : at + d].sum() >= 0.0 else -1.0
-            found[at + d : at + 2 * d] = np.abs(found[at + d : at + 2 * d])
-        at += _size(form, d)
-    return found
+def _start(rows: ItemRows, levels: Levels) -> FloatArray:
+    """Return where the search begins: a share of each item's variance between, and of that a share in common."""
+    own = [level.start(share) for level, share in zip(levels, (1.0 - _BETWEEN, _BETWEEN), strict=True)]
+    return np.concatenate([np.zeros(len(rows.items)), *own])
+
+
+def _searched(
+    place: FloatArray, rows: ItemRows, levels: Levels, metric: FloatArray | None
+) -> tuple[FloatArray, float, bool]:
+    """Climb by first derivatives."""
+    n, value, gain = len(rows.values), -np.inf, np.inf
+    root = None if metric is None else np.linalg.inv(np.linalg.cholesky(metric / n)).T
+
+    def negative(steps: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = _evaluated(steps if root is None else place + root @ steps, rows, levels)
+        if not np.isfinite(value):
+            return 1e10, np.zeros(len(steps))
+        return -value / n, -(gradient if root is None else root.T @ gradient) / n
+
+    at = place if root is None else np.zeros(len(place))
+    for _ in range(_SEARCHES):
+        found = optimize.minimize(negative, at, jac=True, method="L-BFGS-B", options=_OPTIONS)
+        gain, at, value = -found.fun * n - value, found.x, -found.fun * n
+        if gain < _GAINED:
+            break
+    return at if root is None else place + root @ at, value, gain < _GAINED
+
+
+def _signed(place: FloatArray, rows: ItemRows, levels: Levels) -> FloatArray:
+    """Choose signs that mean nothing."""
+    means, within, between = _split(place, levels, rows)
+    return np.concatenate([means, levels[0].signed(within), levels[1].signed(between)])
+
+
+def _turned(information: FloatArray, place: FloatArray, signed: FloatArray) -> FloatArray | None:
+    """Turn the information to other signs; None if more has changed than signs."""
+    if not np.array_equal(np.abs(place), np.abs(signed)):
+        return None
+    signs = np.where(place * signed < 0.0, -1.0, 1.0)
+    return information * np.outer(signs, signs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,11 +359,18 @@ class _Place:
     gradient: FloatArray
 
 
-def _polished(place: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> tuple[FloatArray, float, bool]:
-    """Take Newton steps to the maximum: where a search stops depends on rounding, and so on the order of rows."""
+def _polished(
+    place: FloatArray, rows: ItemRows, levels: Levels, newton_steps: int
+) -> tuple[FloatArray, float, bool, FloatArray | None]:
+    """Take Newton steps to the maximum: where a search stops depends on rounding, and so on the order of rows.
+
+    The information is returned too, if it is that of the last place.
+    """
+    last: dict[str, FloatArray] = {}
 
     def step(at: _Place, near: bool) -> tuple[FloatArray, float]:  # noqa: ARG001 - it is near from the start
-        values, vectors = np.linalg.eigh(_information(at.parameters, rows, forms))
+        last.update(place=at.parameters, information=_information(at.parameters, rows, levels))
+        values, vectors = np.linalg.eigh(last["information"])
         # What the data do not determine is left where it is.
         known = values > _UNDETERMINED * values[-1]
         own = vectors[:, known]
@@ -345,24 +379,37 @@ def _polished(place: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> tu
 
     def move(at: _Place, change: FloatArray) -> _Place:
         moved = at.parameters + change
-        return _Place(moved, *_evaluated(moved, rows, forms))
+        return _Place(moved, *_evaluated(moved, rows, levels))
 
-    found, converged, _ = climb(_Place(place, *_evaluated(place, rows, forms)), step, move)
-    return found.parameters, found.value, converged
+    found, converged, _ = climb(_Place(place, *_evaluated(place, rows, levels)), step, move, newton_steps)
+    information = last["information"] if last["place"] is found.parameters else None
+    return found.parameters, found.value, converged, information
 
 
-def _information(place: FloatArray, rows: ItemRows, forms: tuple[Form, Form]) -> FloatArray:
+def _information(place: FloatArray, rows: ItemRows, levels: Levels) -> FloatArray:
     """Return minus the second derivatives of the log-likelihood, by differences of exact first ones."""
     columns = []
     for number in range(len(place)):
         step = np.zeros(len(place))
         step[number] = _STEP
-        above, below = (_evaluated(place + sign * step, rows, forms)[1] for sign in (1.0, -1.0))
+        above, below = (_evaluated(place + sign * step, rows, levels)[1] for sign in (1.0, -1.0))
         columns.append(-(above - below) / (2.0 * _STEP))
     found = np.array(columns)
     return 0.5 * (found + found.T)
 
 
-def degrees_of_freedom(d: int) -> int:
-    """Return how many parameters two factors have fewer than free matrices."""
-    return 2 * (_size("saturated", d) - _size("one_factor", d))
+def degrees_of_freedom(d: int, structure: str | Structure = "one_factor") -> int:
+    """Return how many parameters a structure at both levels has fewer than free matrices.
+
+    Parameters
+    ----------
+    d : int
+        Items.
+    structure : {'one_factor', 'uncorrelated'} or Structure
+
+    Returns
+    -------
+    int
+    """
+    own = named(structure, d) if isinstance(structure, str) else structure
+    return 2 * (named("saturated", d).size - own.size)
