@@ -265,6 +265,8 @@ def _write_estimates(root: Path, outcome_rater: str, therapists: int) -> None:
     write_estimates(estimates_frame(latent), root / "estimates" / "measurement_error.csv")
     reliability = list(reliability_rows(outcome_rater, therapists))
     write_estimates(estimates_frame(reliability), root / "estimates" / "reliability.csv")
+    factors = list(factor_rows(outcome_rater, therapists))
+    write_estimates(estimates_frame(factors), root / "estimates" / "factor_structure.csv")
     parts = list(part_rows(outcome_rater, therapists))
     write_estimates(estimates_frame(parts), root / "estimates" / "alliance_parts.csv")
     corrected = list(corrected_rows(outcome_rater, therapists))
@@ -436,6 +438,31 @@ def _explained_rows(model: str, outcome_rater: str, therapists: int) -> Iterable
             | {"row_id": f"{model}.unique.{level}.{term}"}
             | ({} if established else reason)
         )
+
+
+def factor_rows(outcome_rater: str = "client", therapists: int = 24) -> Iterable[dict]:
+    """Write fit of one factor, and of three that are not told apart."""
+    for rater in ("client", "therapist"):
+        for model, status in (("one_factor", "ok"), ("correlated_factors", "not_established")):
+            base = _base("factor_structure", model, None, outcome_rater, therapists) | {
+                "rater": rater,
+                "engine": "fiml",
+            }
+            base |= {"status": status, "reason": None if status == "ok" else "a correlation of one"}
+            key = f"factor_structure.{rater}.{model}"
+            test = {"estimate": 120.4, "statistic": 120.4, "df": 108.0, "p_value": 0.2}
+            yield base | test | {"row_id": f"{key}.chi_square", "term": "chi_square"}
+            for term, value in (("cfi", 0.998), ("rmsea", 0.01), ("bic", 103169.9)):
+                yield base | {"row_id": f"{key}.{term}", "term": term, "estimate": value}
+            for name, level in (("within", "within_client"), ("between", "between_client_pooled")):
+                own = {"row_id": f"{key}.srmr.{name}", "term": "srmr", "level": level, "estimate": 0.02}
+                yield base | own
+        base = _base("factor_structure", "bifactor", None, outcome_rater, therapists) | {
+            "rater": rater,
+            "engine": "fiml",
+        }
+        refusal = {"status": "refused", "reason": "no maximum was found", "term": "solution"}
+        yield base | refusal | {"row_id": f"factor_structure.{rater}.bifactor.solution"}
 
 
 def part_rows(outcome_rater: str = "client", therapists: int = 24) -> Iterable[dict]:

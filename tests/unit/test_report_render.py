@@ -91,6 +91,7 @@ def test_sections_stand_in_their_order(document):
         "agreement",
         "perception",
         "reliability",
+        "factor-structure",
         "response-surface",
         "dynamics",
         "bias",
@@ -254,6 +255,13 @@ def test_what_is_withheld_and_what_remains_a_risk_are_said(html):
     assert "session numbers that few reached" in text
     assert "Clients alike in covariates present A small group." in text
     assert "not applicable Nothing is kept." in text
+
+
+def test_factor_models_are_shown_with_what_is_improper(html):
+    text = plain(part(html, "factor-structure"))
+    assert "One factor 120.4 (108) .200 0.998 0.010 0.020 0.020 103,170 proper" in text
+    assert "Correlated goal, task and bond 120.4 (108) .200 0.998 0.010 0.020 0.020 103,170 improper" in text
+    assert "A general factor beside goal, task and bond – – – – – – – not found" in text
 
 
 def test_withheld_estimates_are_counted(study, tmp_path):

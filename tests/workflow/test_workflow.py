@@ -11,7 +11,7 @@ RESULTS = "results/tiny"
 ESTIMATES = (
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
     *("contrast", "agreement", "explained", "alliance_parts", "corrected_contrast", "response_surface"),
-    *("one_with_many", "truth_and_bias"),
+    *("factor_structure", "one_with_many", "truth_and_bias"),
 )
 MODEL_RULES = {
     *(
@@ -224,6 +224,7 @@ CONTRACTED = {
     "fit_dynamics": ["estimates/dynamics.csv"],
     "estimate_reliability": ["estimates/reliability.csv"],
     "correct_contrast": ["estimates/corrected_contrast.csv"],
+    "fit_factors": ["estimates/factor_structure.csv"],
     "contrast_parts": ["estimates/alliance_parts.csv"],
     "fit_response_surface": ["estimates/response_surface.csv"],
     "estimate_perception": ["estimates/one_with_many.csv", "estimates/truth_and_bias.csv"],

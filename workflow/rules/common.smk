@@ -15,7 +15,7 @@ DATA_FILES = ["sessions", "items", "clients", "therapists", "hybrid_rows", "join
 ESTIMATE_FILES = [
     *("multilevel", "early", "bayesian", "measurement_error", "dynamics", "reliability"),
     *("contrast", "agreement", "explained", "alliance_parts", "corrected_contrast", "response_surface"),
-    *("one_with_many", "truth_and_bias"),
+    *("factor_structure", "one_with_many", "truth_and_bias"),
 ]
 DESCRIPTION_TABLES = ["sample", "participants", "description", "missingness", "trajectories", "withheld"]
 

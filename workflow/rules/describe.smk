@@ -39,12 +39,40 @@ rule estimate_reliability:
         seed=seed_for("reliability"),
         code=code_digest(
             [
-                *(f"analyses/{name}.py" for name in ("reliability", "description", "inference", "model_rows")),
+                *(
+                    f"analyses/{name}.py"
+                    for name in ("reliability", "description", "inference", "model_rows")
+                ),
                 "models",
             ]
         ),
     script:
         "../scripts/estimate_reliability.py"
+
+
+rule fit_factors:
+    input:
+        check="results/{study}/data/check.json",
+        sessions="results/{study}/data/sessions.parquet",
+        item_table="results/{study}/data/items.parquet",
+        measures="results/{study}/tables/measures.csv",
+        context="results/{study}/tables/design.json",
+    output:
+        "results/{study}/estimates/factor_structure.csv",
+    log:
+        "results/{study}/logs/fit_factors.log",
+    benchmark:
+        "results/{study}/benchmarks/fit_factors.tsv"
+    params:
+        instruments=instrument_digest,
+        code=code_digest(
+            [
+                *(f"analyses/{name}.py" for name in ("factor_structure", "reliability", "description")),
+                "models",
+            ]
+        ),
+    script:
+        "../scripts/fit_factors.py"
 
 
 rule estimate_perception:
