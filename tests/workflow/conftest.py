@@ -49,6 +49,13 @@ class Workspace:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, check=False
         )
 
+    def copied_to(self, path):
+        """Return a workspace with copies of all files."""
+        shutil.copytree(self.path, path, symlinks=True, copy_function=shutil.copy2)
+        workspace = object.__new__(Workspace)
+        workspace.path = path
+        return workspace
+
     def planned_rules(self, *arguments):
         """Return the rules that a dry run would execute, with their counts."""
         finished = self.run("--dry-run", *arguments)
@@ -86,10 +93,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def copied(finished, tmp_path):
     """Return a copy of the finished workspace that a test may change."""
-    shutil.copytree(finished.path, tmp_path / "copy", symlinks=True, copy_function=shutil.copy2)
-    workspace = object.__new__(Workspace)
-    workspace.path = tmp_path / "copy"
-    return workspace
+    return finished.copied_to(tmp_path / "copy")
 
 
 @pytest.fixture

@@ -47,14 +47,15 @@ def plant(folder) -> None:
         table.to_csv(folder / f"{name}.csv", index=False)
 
 
-@pytest.fixture
-def attacked(copied):
+@pytest.fixture(scope="module")
+def attacked(finished, tmp_path_factory):
     """The tiny study again, from raw files with the planted client to the report."""
-    plant(copied.path / RESULTS / "raw")
-    run = copied.run("--rerun-triggers", "mtime", "--allowed-rules", "all", *RULES)
+    workspace = finished.copied_to(tmp_path_factory.mktemp("attacked") / "copy")
+    plant(workspace.path / RESULTS / "raw")
+    run = workspace.run("--rerun-triggers", "mtime", "--allowed-rules", "all", *RULES)
     assert run.returncode == 0, run.stdout
-    copied.output = run.stdout
-    return copied
+    workspace.output = run.stdout
+    return workspace
 
 
 def published(workspace):
