@@ -85,6 +85,12 @@ def test_what_may_be_published_passes(number):
     assert not broken(HARMLESS[number])
 
 
+def test_few_therapists_of_a_row_do_not_hide_a_small_cell_behind_them():
+    """Counts stand in columns side by side: what is passed over in one is not passed over in the next."""
+    table = pd.DataFrame({"level": ["within_client"], "n_therapists": [25], "n_units": [4]})
+    assert broken(table) == {"small_cells"}
+
+
 def test_the_data_flow_may_say_how_many_were_removed():
     table = pd.DataFrame({"stage": ["ingest"], "n_clients": [4]})
     assert broken(table) == {"small_cells"}

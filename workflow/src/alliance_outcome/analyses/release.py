@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +79,14 @@ class Identifiers:
         With blanks.
     n_untold : int
         How many are too short to be searched for.
+    n_people : dict of str to int
+        How many clients and therapists there are.
     """
 
     single: frozenset[str]
     several: tuple[str, ...]
     n_untold: int
+    n_people: dict[str, int]
 
     @classmethod
     def read(cls, key: Path) -> Identifiers:
@@ -104,6 +108,7 @@ class Identifiers:
             frozenset(row["pseudonym"] for row in rows) | {each for each in told if _TOKEN.fullmatch(each)},
             tuple(each for each in told if not _TOKEN.fullmatch(each)),
             len(rows) - len(told),
+            Counter(row["kind"] for row in rows),
         )
 
     def are_in(self, text: str) -> bool:
@@ -136,8 +141,8 @@ def release_checks(root: Path, files: Iterable[Path], key: Path) -> pd.DataFrame
     DataFrame
         A row for each rule: ``stage, name, passed, value, limit, text``; ``value`` is the number of findings.
     """
-    n_clients, n_therapists = _numbers_of_people(key)
     identifiers = Identifiers.read(key)
+    n_clients, n_therapists = (identifiers.n_people.get(who, 0) for who in ("client", "therapist"))
     findings: list[Finding] = []
     for path in files:
         name = path.relative_to(root).as_posix()
@@ -149,11 +154,6 @@ def release_checks(root: Path, files: Iterable[Path], key: Path) -> pd.DataFrame
     text = "No totals of magnitudes are published, so dominance and p-ratio rules do not apply."
     rows.append(check(STAGE, "dominance", None, None, None, text))
     return pd.DataFrame(rows, columns=list(CHECK_COLUMNS))
-
-
-def _numbers_of_people(key: Path) -> tuple[int, int]:
-    kinds = pd.read_csv(key, usecols=["kind"])["kind"]
-    return int((kinds == "client").sum()), int((kinds == "therapist").sum())
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -187,17 +187,15 @@ def audit_table(name: str, table: pd.DataFrame, n_clients: int, n_therapists: in
     -------
     list of Finding
     """
-    findings = [
-        *((each, "rows_of_people") for each in _rows_of_people(table, n_clients, n_therapists)),
-        *((each, "extremes") for each in _extremes(table)),
-    ]
-    if Path(name).stem not in FLOW_TABLES:
-        findings += [(each, "small_cells") for each in _small_cells(table)]
-    if {"row_id", "status"} <= set(table.columns):
-        findings += [(each, "residual_df") for each in _saturated(table)]
-    if {"session", "column"} <= set(table.columns):
-        findings += [(each, "rounded_counts") for each in _unrounded(table)]
-    return [Finding(rule, name, text) for text, rule in findings]
+    columns = set(table.columns)
+    found: dict[str, Iterable[str]] = {
+        "rows_of_people": _rows_of_people(table, n_clients, n_therapists),
+        "extremes": _extremes(table),
+        "small_cells": () if Path(name).stem in FLOW_TABLES else _small_cells(table),
+        "residual_df": _saturated(table) if {"row_id", "status"} <= columns else (),
+        "rounded_counts": _unrounded(table) if {"session", "column"} <= columns else (),
+    }
+    return [Finding(rule, name, text) for rule, texts in found.items() for text in texts]
 
 
 def _rows_of_people(table: pd.DataFrame, n_clients: int, n_therapists: int) -> Iterator[str]:
@@ -217,10 +215,8 @@ def _told_apart_by_words(table: pd.DataFrame) -> bool:
 
 
 def _extremes(table: pd.DataFrame) -> Iterator[str]:
-    words = [*map(str, table.columns)]
-    for column in ("quantity", "statistic_name"):
-        words += table[column].astype(str).tolist() if column in table else []
-    for word in words:
+    named = table["quantity"].astype(str) if "quantity" in table else ()
+    for word in (*map(str, table.columns), *named):
         if _EXTREMES.search(word) and not _NO_EXTREMES.search(word):
             yield word
 
@@ -234,10 +230,10 @@ def _counts_of_people(table: pd.DataFrame) -> Iterable[str]:
 def _small_cells(table: pd.DataFrame) -> Iterator[str]:
     told = table[table["status"] == "ok"] if "status" in table else table
     for column in _counts_of_people(told):
-        if column == "n_therapists":
-            # Therapists are the units of nothing but the between-therapist rows.
-            told = told[told["level"] == "between_therapist"] if "level" in told else told
         counts = pd.to_numeric(told[column], errors="coerce")
+        if column == "n_therapists" and "level" in told:
+            # Therapists are the units of nothing but the between-therapist rows.
+            counts = counts[told["level"] == "between_therapist"]
         if (counts.gt(0) & counts.lt(SMALLEST_CELL)).any():
             yield f"{column} under {SMALLEST_CELL}"
 
