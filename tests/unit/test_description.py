@@ -97,6 +97,23 @@ def test_moments_of_few_are_suppressed():
     assert found.loc["client", "share"].isna().all()
 
 
+def test_rounded_shares_of_few_clients_are_off_by_no_more_than_one_rounding():
+    """Seventeen or eighteen of eighteen: one missing rating is none to the nearest five, and not five."""
+    sessions = pd.DataFrame(
+        {
+            "client": range(18),
+            "session": 1,
+            "occasion_kind": "session",
+            "attendance": "attended",
+            "severity": 1.0,
+        }
+    )
+    sessions.loc[0, "severity"] = None
+    found = description.describe_missingness(sessions, ["severity"]).iloc[0]
+    assert found["n_held"] == found["n_rated"] == 20
+    assert found["share_rated"] == 1.0
+
+
 def test_what_is_withheld_is_counted():
     sessions = pd.DataFrame(
         {

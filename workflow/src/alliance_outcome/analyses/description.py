@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from alliance_outcome.data.disclosure_risk import SMALLEST_CELL
+from alliance_outcome.data.disclosure_risk import SMALLEST_CELL, unless_few
 from alliance_outcome.design.levels import (
     BETWEEN_CLIENT,
     BETWEEN_CLIENT_POOLED,
@@ -60,7 +60,7 @@ def describe_sample(sessions: pd.DataFrame) -> pd.DataFrame:
         quantities |= {
             "n_therapists": len(per_therapist),
             **_spread("clients_per_therapist", per_therapist),
-            "therapists_with_one_client": _unless_few(int((per_therapist == 1).sum())),
+            "therapists_with_one_client": unless_few(int((per_therapist == 1).sum())),
         }
     values = [float("nan") if value is None else float(value) for value in quantities.values()]
     return pd.DataFrame({"quantity": list(quantities), "value": values})
@@ -75,11 +75,6 @@ def _spread(name: str, counts: pd.Series) -> dict[str, float | None]:
         f"{name}_median": float(np.median(ordered)) if len(ordered) >= SMALLEST_CELL else None,
         f"{name}_tenth_most": ordered[-SMALLEST_CELL] if enough else None,
     }
-
-
-def _unless_few(n: int) -> int | None:
-    """Return a number of people if it may be told."""
-    return n if n == 0 or n >= SMALLEST_CELL else None
 
 
 def describe_participants(clients: pd.DataFrame, therapists: pd.DataFrame) -> pd.DataFrame:
@@ -242,10 +237,11 @@ def describe_missingness(sessions: pd.DataFrame, columns: Iterable[str]) -> pd.D
         frame = pd.DataFrame({"column": column, "n_held": counts, "n_rated": rated}).reset_index()
         frames.append(frame[frame["n_held"] >= SMALLEST_CELL])
     table = pd.concat(frames, ignore_index=True)
-    table["n_rated"] = _rounded(
-        table["n_rated"].where(table["n_rated"].ge(SMALLEST_CELL) | table["n_rated"].eq(0))
-    )
+    told = table["n_rated"].map(unless_few).notna()
+    # What is missing is rounded, not what is there: two roundings in the share would be off by twice as much.
+    missing = _rounded(table["n_held"] - table["n_rated"])
     table["n_held"] = _rounded(table["n_held"])
+    table["n_rated"] = (table["n_held"] - missing).where(told)
     table["share_rated"] = table["n_rated"] / table["n_held"]
     return table[["column", "session", "n_held", "n_rated", "share_rated"]]
 

@@ -67,7 +67,7 @@ def _group_rows(people: pd.DataFrame) -> Iterable[tuple]:
     smallest = int(sizes.min())
     yield (
         "k_anonymity",
-        _unless_few(smallest),
+        unless_few(smallest),
         SMALLEST_CELL,
         smallest >= SMALLEST_CELL,
         f"The smallest group of clients who are alike in {names} has {counted_clients(smallest)}.",
@@ -111,7 +111,7 @@ def _therapist_rows(occasions: pd.DataFrame) -> Iterable[tuple]:
     few = caseloads < SMALLEST_CELL
     yield (
         "k_of_therapists",
-        _unless_few(int(caseloads.min())),
+        unless_few(int(caseloads.min())),
         SMALLEST_CELL,
         bool(not few.any()),
         f"{_percent(few)} of therapists have fewer than {SMALLEST_CELL} clients; no result is of one therapist.",
@@ -147,14 +147,14 @@ def _trajectory_rows(
     )
 
 
+def unless_few(n: int) -> int | None:
+    """Return a number of people if it may be told: none at all, or enough to hide each of them."""
+    return n if n == 0 or n >= SMALLEST_CELL else None
+
+
 def counted_clients(n: int) -> str:
     """Say how many clients there are; a number below the smallest group is not given."""
     return f"{n} clients" if n >= SMALLEST_CELL else f"fewer than {SMALLEST_CELL} clients"
-
-
-def _unless_few(n: int) -> int | None:
-    """Return a number of clients if it may be told."""
-    return n if n >= SMALLEST_CELL else None
 
 
 def _share(mask: pd.Series) -> float:
@@ -162,7 +162,7 @@ def _share(mask: pd.Series) -> float:
 
 
 def _percent(mask: pd.Series) -> str:
-    """Say a share in whole percent, without telling apart none, one and few."""
+    """Say a share in whole percent; one that is not nothing is at least 1 %."""
     if not mask.any():
         return "None"
     return f"{max(round(100 * float(mask.mean())), 1)} %"

@@ -104,7 +104,8 @@ CAPTIONS = {
         "Each line is the share of held sessions at which that rating exists; the grey numbers count "
         "the sessions held.",
         "Held sessions are the denominator: a session that never took place is not missing. Only sessions held "
-        "with at least 10 clients are shown.",
+        "with at least 10 clients are shown. Numbers of clients are rounded to the nearest five, so that shares of few "
+        "clients are coarse.",
         "A high share says nothing about whether the missing ratings differ from the present ones.",
     ),
     "agreement": Caption(
