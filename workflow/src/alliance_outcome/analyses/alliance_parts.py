@@ -22,6 +22,7 @@ from alliance_outcome.analyses.multilevel import FittedModel
 from alliance_outcome.analyses.rater_contrast import multilevel_contrasts
 from alliance_outcome.design.early_rows import early_rows
 from alliance_outcome.design.rows import hybrid_rows
+from alliance_outcome.design.specification import ModelSpecification
 from alliance_outcome.settings import DesignSettings
 
 ANALYSIS = "alliance_parts"
@@ -174,11 +175,10 @@ def _fitted(study: StudyTables, context: AnalysisContext, sessions: pd.DataFrame
     arguments = (sessions, context.timing, study.settings, study.clients, study.therapists)
     hybrid = hybrid_rows(*arguments).rows
     early = with_implied_outcome(early_rows(*arguments).rows, sessions, context)
-    wanted = {"hybrid_three_level", "early_three_level"}
-    if not context.has_therapists:
-        wanted = {"hybrid_two_level", "early_two_level"}
-    return [
-        model
-        for model in (*fit_hybrid_models(hybrid, context), *fit_early_models(early, context))
-        if model.specification.model in wanted and model.specification.estimand == "unique"
-    ]
+    levels = "three_level" if context.has_therapists else "two_level"
+    wanted = {f"hybrid_{levels}", f"early_{levels}"}
+
+    def only(specification: ModelSpecification) -> bool:
+        return specification.model in wanted and specification.estimand == "unique"
+
+    return [*fit_hybrid_models(hybrid, context, only), *fit_early_models(early, context, only)]

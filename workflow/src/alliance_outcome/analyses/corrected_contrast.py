@@ -33,7 +33,7 @@ from alliance_outcome.design.levels import (
     level_column,
     resampled_level_sds,
 )
-from alliance_outcome.design.specification import LAGGED_OUTCOME
+from alliance_outcome.design.specification import LAGGED_OUTCOME, ModelSpecification
 from alliance_outcome.design.timing import outcome_offset
 from alliance_outcome.models.design_checks import INTERCEPT
 from alliance_outcome.models.errors_in_variables import (
@@ -89,12 +89,11 @@ def corrected_contrasts(
         return _refused(
             context, f"alliance is rated by the {context.raters[0]} only; a contrast needs two raters"
         )
-    models = [
-        model
-        for model in fit_hybrid_models(rows, context)
-        if model.specification.estimand == "unique"
-        and model.specification.three_level == context.has_therapists
-    ]
+
+    def only(specification: ModelSpecification) -> bool:
+        return specification.estimand == "unique" and specification.three_level == context.has_therapists
+
+    models = fit_hybrid_models(rows, context, only)
     found: list[dict[str, Any]] = []
     for model in models:
         if model.fit is None:

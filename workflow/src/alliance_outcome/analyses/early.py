@@ -5,11 +5,13 @@ Predictive by design: alliance at the early sessions, severity before them and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.multilevel import FittedModel, fit_specification
-from alliance_outcome.design.specification import EARLY_MODELS, specifications
+from alliance_outcome.design.specification import EARLY_MODELS, ModelSpecification, specifications
 from alliance_outcome.design.timing import session_slots
 from alliance_outcome.models.growth import implied_severity
 
@@ -42,7 +44,9 @@ def with_implied_outcome(
     return rows.assign(outcome=rows["client"].map(implied))
 
 
-def fit_early_models(rows: pd.DataFrame, context: AnalysisContext) -> list[FittedModel]:
+def fit_early_models(
+    rows: pd.DataFrame, context: AnalysisContext, only: Callable[[ModelSpecification], bool] | None = None
+) -> list[FittedModel]:
     """Fit the early-alliance models: three-level, two-level, and with the last observed session as outcome.
 
     Parameters
@@ -51,6 +55,8 @@ def fit_early_models(rows: pd.DataFrame, context: AnalysisContext) -> list[Fitte
         Early rows with their outcomes.
     context : AnalysisContext
         Facts of the study.
+    only : callable, optional
+        Says of a specification whether it is wanted; all are unless given.
 
     Returns
     -------
@@ -70,4 +76,5 @@ def fit_early_models(rows: pd.DataFrame, context: AnalysisContext) -> list[Fitte
         for specification in specifications(
             EARLY_MODELS, context.raters, has_therapists=context.has_therapists
         )
+        if only is None or only(specification)
     ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.multilevel import FittedModel, fit_specification
-from alliance_outcome.design.specification import HYBRID_MODELS, specifications
+from alliance_outcome.design.specification import HYBRID_MODELS, ModelSpecification, specifications
 
 
-def fit_hybrid_models(rows: pd.DataFrame, context: AnalysisContext) -> list[FittedModel]:
+def fit_hybrid_models(
+    rows: pd.DataFrame, context: AnalysisContext, only: Callable[[ModelSpecification], bool] | None = None
+) -> list[FittedModel]:
     """Fit the hybrid models with and without the lagged outcome, two-level and three-level, joint and alone.
 
     Parameters
@@ -18,6 +22,8 @@ def fit_hybrid_models(rows: pd.DataFrame, context: AnalysisContext) -> list[Fitt
         Hybrid rows.
     context : AnalysisContext
         Facts of the study.
+    only : callable, optional
+        Says of a specification whether it is wanted; all are unless given.
 
     Returns
     -------
@@ -37,4 +43,5 @@ def fit_hybrid_models(rows: pd.DataFrame, context: AnalysisContext) -> list[Fitt
         for specification in specifications(
             HYBRID_MODELS, context.raters, has_therapists=context.has_therapists
         )
+        if only is None or only(specification)
     ]

@@ -121,19 +121,17 @@ def refuse_identifying_columns(table: RawTable, settings: FileSettings, ledger: 
     for header in looked_at:
         text = "Not searched for identifiers: the study file says that the column identifies nobody."
         ledger.announce("assumed", table.role, header, 1, text)
-    named = {*_identifiers(settings), *looked_at}
+    own = _identifiers(settings)
+    persons = design_text(table, own[0], labelled=False) if own[0] in table.frame.columns else None
     for place, header in enumerate(table.frame.columns, 1):
         if header in looked_at:
             continue
-        found = _finding(_column(table, header, settings))
+        is_own = header in own
+        found = _finding(Column(header, design_text(table, header, labelled=not is_own), persons, is_own))
         if found is not None:
             kind, rows = found
             # A header that nobody named may itself be somebody's data: the first row of a file without headers.
-            shown = (
-                header
-                if header in named
-                else f"column {get_column_letter(place)} (as a spreadsheet letters it)"
-            )
+            shown = header if is_own else f"column {get_column_letter(place)} (as a spreadsheet letters it)"
             ledger.fault(
                 table.role,
                 shown,
@@ -149,13 +147,6 @@ def _identifiers(settings: FileSettings) -> tuple[str, ...]:
     if settings.columns is None:
         return (settings.therapist_column or "",)
     return tuple(header for header in (settings.columns.client, settings.columns.therapist) if header)
-
-
-def _column(table: RawTable, header: str, settings: FileSettings) -> Column:
-    own = _identifiers(settings)
-    persons = design_text(table, own[0], labelled=False) if own[0] in table.frame.columns else None
-    identifies = header in own
-    return Column(header, design_text(table, header, labelled=not identifies), persons, identifies)
 
 
 def _finding(column: Column) -> tuple[str, pd.Series | None] | None:
