@@ -165,7 +165,9 @@ RESPONSE_SURFACE_CODE = [
     f"analyses/response_surface{part}.py"
     for part in ("", "_conditions", "_grid", "_model", "_names", "_shares")
 ]
-CORRECTION_CODE = [f"analyses/{name}.py" for name in ("corrected_contrast", "score_errors", "description")]
+CORRECTION_CODE = [
+    f"analyses/{name}.py" for name in ("corrected_contrast", "score_errors", "description", "reliability")
+]
 BOOTSTRAP_CODE = [f"analyses/{name}.py" for name in ("bootstrap_contrasts", "explained", "resampling")]
 DIAGNOSIS_CODE = [
     f"analyses/{name}.py" for name in ("description", "headline", "residual_diagnostics", "second_opinion")

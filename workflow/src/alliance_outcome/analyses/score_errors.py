@@ -10,6 +10,7 @@ import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.description import held_sessions
+from alliance_outcome.analyses.reliability import rated_items, rated_subscales
 from alliance_outcome.models.fitted_state import FloatArray
 from alliance_outcome.models.item_errors import ErrorSums, error_sums
 
@@ -118,11 +119,12 @@ def score_errors(
     held = held[held["client"].isin(clusters.index)]
     names = (*context.raters, SEVERITY)
     columns = {rater: f"alliance_{rater}" for rater in context.raters} | {SEVERITY: context.outcome}
+    by_column = measures.set_index("column")
     answers: dict[str, pd.DataFrame] = {}
     variances, units, stated, sources = {}, {}, {}, {}
     for name in names:
         scores = held.set_index(_OCCASION)[columns[name]].dropna()
-        own, source = _parts(name, columns[name], held, items, measures)
+        own, source = _parts(name, by_column.loc[columns[name]], held, items)
         if own is not None:
             own = own[own.index.isin(scores.index)]
             answers[name], sources[name] = own, source
@@ -141,21 +143,13 @@ def score_errors(
 
 
 def _parts(
-    name: str, column: str, held: pd.DataFrame, items: pd.DataFrame, measures: pd.DataFrame
+    name: str, measure: pd.Series, held: pd.DataFrame, items: pd.DataFrame
 ) -> tuple[pd.DataFrame | None, str]:
     """Return complete answers to the items of a measure, or its subscales, by occasion; None if there are neither."""
-    measure = measures.set_index("column").loc[column]
-    own = items[
-        (items["rater"] == measure["rater"])
-        & (items["instrument"] == measure["instrument"])
-        & (items["occasion_kind"] == "session")
-    ]
-    if len(own):
-        wide = own.pivot_table(index=_OCCASION, columns="item", values="keyed").dropna()
-        if wide.shape[1] > 1 and len(wide):
-            return wide, "items"
-    subscales = str(measure["subscales"]).split() if pd.notna(measure["subscales"]) else []
-    columns = [each for each in (f"alliance_{name}_{part}" for part in subscales) if each in held]
+    answers = rated_items(items, measure, str(measure["rater"])).dropna()
+    if len(answers) and answers.shape[1] > 2:
+        return answers.set_index("client", append=True).reorder_levels(_OCCASION), "items"
+    columns = list(rated_subscales(held, measure, name).columns.drop("client"))
     if len(columns) > 1:
         return held.set_index(_OCCASION)[columns].dropna(), "subscales"
     return None, ""
