@@ -80,6 +80,9 @@ def test_reliabilities_are_those_of_the_items(table):
     )
     assert used["estimate"] == pytest.approx(0.36 / (0.36 + 1.44 / 12), abs=0.05)
     assert used["ci_low"] < used["estimate"] < used["ci_high"]
+    # All sessions with items, not the rows that have an outcome, too.
+    assert used["n_sessions"] == 12 * 6 * 6
+    assert used["sample"] == "held sessions, from items"
     correlation = table.loc[
         "corrected_contrast.hybrid_three_level.client.therapist.error_correlation", "estimate"
     ]

@@ -398,46 +398,45 @@ def _summary(values: FloatArray, corrected: _Corrected) -> dict[str, Any]:
 
 def _reliability_rows(corrected: _Corrected, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the reliabilities that were used, and the correlation of two raters' errors."""
-    own = {
-        **base,
-        "level": WITHIN_CLIENT,
-        "unit": "share",
-        "estimand": "total",
-        "reliability_corrected": False,
-    }
-    for name in corrected.errors.names:
-        values = corrected.errors.reliability(name, corrected.draws)
+    errors = corrected.errors
+    own = {**base, "level": WITHIN_CLIENT, "estimand": "total", "reliability_corrected": False}
+    for name in errors.names:
+        values = errors.reliability(name, corrected.draws)
         if values is None:
             continue
-        named = {
+        yield {
+            **own,
+            **_summary(values, corrected),
             "row_id": row_key(ANALYSIS, base["model"], name, "reliability"),
             "term": "reliability",
             "rater": None if name == SEVERITY else name,
             "scale": SEVERITY if name == SEVERITY else "total",
-        }
-        yield {
-            **own,
-            **named,
-            **_summary(values, corrected),
-            "sample": f"held sessions, from {corrected.errors.sources[name]}",
+            "unit": "share",
+            **_behind(errors, (name,)),
         }
     covariance = corrected.covariance(0.0)
-    for first, second in corrected.errors.pairs:
-        one, two = (corrected.errors.names.index(name) for name in (first, second))
+    for pair in errors.pairs:
+        one, two = (errors.names.index(name) for name in pair)
         with np.errstate(invalid="ignore", divide="ignore"):
             values = covariance[:, one, two] / np.sqrt(covariance[:, one, one] * covariance[:, two, two])
-        named = {
-            "row_id": row_key(ANALYSIS, base["model"], first, second, "error_correlation"),
-            "term": "error_correlation",
-        }
         yield {
             **own,
-            **named,
-            "rater": first,
-            "rater_b": second,
-            "unit": "correlation",
             **_summary(values, corrected),
+            "row_id": row_key(ANALYSIS, base["model"], *pair, "error_correlation"),
+            "term": "error_correlation",
+            "rater": pair[0],
+            "rater_b": pair[1],
+            "unit": "correlation",
+            **_behind(errors, pair),
         }
+
+
+def _behind(errors: ScoreErrors, names: tuple[str, ...]) -> dict[str, Any]:
+    """Say what an error variance or covariance rests on: more sessions than the model has rows."""
+    return {
+        "sample": f"held sessions, from {errors.sources[names[0]]}",
+        "n_sessions": errors.n_sessions[names],
+    }
 
 
 def _base(corrected: _Corrected, context: AnalysisContext) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ class ScoreErrors:
         Error variances that follow from a stated reliability; zero where nothing is known of severity.
     sources : dict of str to str
         What each follows from, in words.
+    n_sessions : dict of tuple of str to int
+        Sessions behind the items of each measure, and behind those of each pair.
     """
 
     names: tuple[str, ...]
@@ -45,6 +48,7 @@ class ScoreErrors:
     pairs: dict[tuple[str, str], ErrorSums]
     stated: dict[str, float]
     sources: dict[str, str]
+    n_sessions: dict[tuple[str, ...], int]
 
     def covariance(self, draws: FloatArray, correlations: Mapping[tuple[str, str], float]) -> FloatArray:
         """Return the covariance of errors at one occasion.
@@ -139,7 +143,11 @@ def score_errors(
             stated[name], sources[name] = 0.0, "nothing: severity is taken as measured without error"
         else:
             return f"nothing is known of how reliably the {name} rates: no items, subscales or stated reliability"
-    return ScoreErrors(names, variances, units, _pairs(answers, measures, context, clusters), stated, sources)
+    together = _together(answers, measures, context)
+    pairs = {pair: _sums(*both, clusters) for pair, both in together.items()}
+    n_sessions = {(name,): len(own) for name, own in answers.items()}
+    n_sessions |= {pair: len(both[0]) for pair, both in together.items()}
+    return ScoreErrors(names, variances, units, pairs, stated, sources, n_sessions)
 
 
 def _parts(
@@ -169,20 +177,15 @@ def _unit(answers: pd.DataFrame, scores: pd.Series) -> float:
     return float((centred * own).sum() / (centred**2).sum())
 
 
-def _pairs(
-    answers: Mapping[str, pd.DataFrame],
-    measures: pd.DataFrame,
-    context: AnalysisContext,
-    clusters: pd.Series,
-) -> dict[tuple[str, str], ErrorSums]:
-    """Collect pairs of raters who answer the same items at the same sessions."""
+def _together(
+    answers: Mapping[str, pd.DataFrame], measures: pd.DataFrame, context: AnalysisContext
+) -> dict[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]]:
+    """Return the answers of each pair of raters who answer the same items, at the sessions that both rated."""
     forms = measures[measures["construct"] == "alliance"].set_index("rater")["instrument"]
     found = {}
-    raters = [rater for rater in context.raters if rater in answers]
-    for place, first in enumerate(raters):
-        for second in raters[place + 1 :]:
-            one, two = answers[first], answers[second]
-            both = one.index.intersection(two.index)
-            if forms[first] == forms[second] and len(both) and list(one.columns) == list(two.columns):
-                found[(first, second)] = _sums(one.loc[both], two.loc[both], clusters)
+    for first, second in itertools.combinations([rater for rater in context.raters if rater in answers], 2):
+        one, two = answers[first], answers[second]
+        both = one.index.intersection(two.index)
+        if forms[first] == forms[second] and len(both) and list(one.columns) == list(two.columns):
+            found[(first, second)] = one.loc[both], two.loc[both]
     return found
