@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import study_example
 
-from alliance_outcome.analyses.reliability import SESSIONS, reliability_estimates
+from alliance_outcome.analyses.reliability import SESSIONS, item_rows, reliability_estimates
 from alliance_outcome.models.design_checks import UnfittableModel
 from alliance_outcome.models.item_covariances import ItemRows, degrees_of_freedom, fit_items
 from alliance_outcome.models.item_reliability import goodness_of_fit, intervals, omegas, score_components
@@ -223,3 +223,16 @@ def test_therapists_means_have_rows_and_few_therapists_no_claim():
         assert set(own["status"]) == {status}
         assert set(own["level"]) == {"between_therapist"}
         assert (own["ci_low"] <= own["estimate"]).all()
+
+
+def test_rows_have_an_order_of_their_own():
+    """Neither names of clients nor the order of the file reach the search, where rounding decides how it ends."""
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame(rng.integers(1, 6, (60, 4)).astype(float), columns=list("abcd"))
+    table.iloc[rng.integers(0, 60, 9), 1] = np.nan
+    table.insert(0, "client", np.repeat(np.arange(15), 4))
+    one = item_rows(table)
+    names = rng.permutation(15)
+    other = item_rows(table.assign(client=names[table["client"]]).sample(frac=1.0, random_state=1))
+    np.testing.assert_array_equal(one.values, other.values)
+    np.testing.assert_array_equal(one.clients, other.clients)

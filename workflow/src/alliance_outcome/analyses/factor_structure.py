@@ -18,7 +18,13 @@ import pandas as pd
 
 from alliance_outcome.analyses.context import AnalysisContext
 from alliance_outcome.analyses.estimates import estimates_frame, row_key
-from alliance_outcome.analyses.reliability import FEWEST_CLIENTS, TOTAL, rated_items, rated_subscales
+from alliance_outcome.analyses.reliability import (
+    FEWEST_CLIENTS,
+    TOTAL,
+    item_rows,
+    rated_items,
+    rated_subscales,
+)
 from alliance_outcome.design.levels import BETWEEN_CLIENT_POOLED, WITHIN_CLIENT
 from alliance_outcome.models.contrast import CI_LEVEL
 from alliance_outcome.models.design_checks import UnavailableInference, UnfittableModel
@@ -187,7 +193,7 @@ def _sound(
     if table["client"].nunique() < FEWEST_CLIENTS:
         raise UnfittableModel(f"fewer than {FEWEST_CLIENTS} clients were rated")
     order = grouped([[str(number) for number in group] for group in groups.values()], [str(n) for n in used])
-    return ItemRows.of(table[list(used)], table["client"]), order
+    return item_rows(table[["client", *used]]), order
 
 
 def _free(rows: ItemRows, form: str) -> ItemFit:
@@ -367,7 +373,7 @@ def _paired_fits(
     """Fit the joint model with loadings free, and equal within clients, between them and at both levels."""
     if table["client"].nunique() < FEWEST_CLIENTS:
         raise UnfittableModel(f"fewer than {FEWEST_CLIENTS} clients were rated")
-    rows = ItemRows.of(table[[*columns[0], *columns[1]]], table["client"])
+    rows = item_rows(table[["client", *columns[0], *columns[1]]])
     saturated = _free(rows, "saturated")
     free, equal = (paired_factors(rows.scale, equal=each) for each in (False, True))
     levels = {"free": (free, free), "within": (equal, free), "between": (free, equal), "both": (equal, equal)}

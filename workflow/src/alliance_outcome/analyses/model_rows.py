@@ -62,7 +62,7 @@ def order_by_content(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame
     rows : DataFrame
         With ``client`` and ``therapist`` (all missing if the study has no therapist ids).
     columns : sequence of str
-        Complete columns that rows are compared by.
+        Columns that rows are compared by; what is missing comes last.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def order_by_content(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame
         Therapists one after the other, within them clients, within them rows, each sorted by their contents: clients by
         their rows, therapists by their clients. Units that still tie have equal contents throughout.
     """
-    content = rows.groupby(list(columns), sort=True).ngroup()
+    content = rows.groupby(list(columns), sort=True, dropna=False).ngroup()
     table = pd.DataFrame({"content": content, "client": rows["client"], "therapist": rows["therapist"]})
     clients = table.groupby("client")["content"].agg(lambda own: tuple(sorted(own)))
     of_client = table.drop_duplicates("client").set_index("client")["therapist"].fillna("")

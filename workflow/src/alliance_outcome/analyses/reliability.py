@@ -150,6 +150,29 @@ def rated_subscales(sessions: pd.DataFrame, measure: pd.Series, rater: str) -> p
     return held[["client", *(name for name in columns if name in held)]]
 
 
+def item_rows(table: pd.DataFrame) -> ItemRows:
+    """Put answers into an order of their own, so that a search ends at the same digits whatever clients are called.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``client``, and one column for each item.
+
+    Returns
+    -------
+    ItemRows
+
+    Raises
+    ------
+    UnfittableModel
+        See :meth:`~alliance_outcome.models.item_covariances.ItemRows.of`.
+    """
+    items = list(table.columns.drop("client"))
+    if items:
+        table = order_by_content(table.reset_index(drop=True).assign(therapist=None), items)
+    return ItemRows.of(table[items], table["client"])
+
+
 def _rows(
     rater: str, scale: str, table: pd.DataFrame, source: str, context: AnalysisContext, seed: int
 ) -> Iterator[dict[str, Any]]:
@@ -157,7 +180,7 @@ def _rows(
     values = table.drop(columns="client")
     base = _base(rater, scale, table, source, context)
     try:
-        fit, saturated = _fitted(values, table["client"])
+        fit, saturated = _fitted(table)
     except UnfittableModel as problem:
         yield {**base, **_named(rater, scale, "omega", None), "status": "refused", "reason": problem.reason}
         return
@@ -171,11 +194,11 @@ def _rows(
     yield from _fit_rows(base, rater, scale, fit, saturated)
 
 
-def _fitted(values: pd.DataFrame, clients: pd.Series) -> tuple[ItemFit, ItemFit]:
+def _fitted(table: pd.DataFrame) -> tuple[ItemFit, ItemFit]:
     """Fit one factor and free matrices at each level."""
-    if clients.nunique() < FEWEST_CLIENTS:
+    if table["client"].nunique() < FEWEST_CLIENTS:
         raise UnfittableModel(f"fewer than {FEWEST_CLIENTS} clients were rated")
-    rows = ItemRows.of(values, clients)
+    rows = item_rows(table)
     fits = fit_items(rows), fit_items(rows, "saturated", "saturated")
     if not all(fit.converged for fit in fits):
         raise UnfittableModel("the factor model did not converge")
