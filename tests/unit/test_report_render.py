@@ -272,6 +272,11 @@ def test_withheld_estimates_are_counted(study, tmp_path):
     write_estimates(rows, path)
     text = plain(part(render(root, study), "disclosure"))
     assert "Estimates 3 rows that too few clients stand behind" in text
+    path = root / "estimates" / "agreement.csv"
+    rows = read_estimates(path).astype({"reason": "object"})
+    rows.loc[rows.index[:1], ["status", "reason"]] = ["refused", "withheld: fewer than 10 clients"]
+    write_estimates(rows, path)
+    assert "Estimates 4 rows" in plain(part(render(root, study), "disclosure"))
 
 
 def test_a_shared_rater_is_warned_of_only_where_there_is_one(html, study, tmp_path):

@@ -67,7 +67,10 @@ rule fit_factors:
         instruments=instrument_digest,
         code=code_digest(
             [
-                *(f"analyses/{name}.py" for name in ("factor_structure", "reliability", "description")),
+                *(
+                    f"analyses/{name}.py"
+                    for name in ("factor_structure", "reliability", "description", "model_rows")
+                ),
                 "models",
             ]
         ),

@@ -16,13 +16,11 @@ def main(snakemake, say) -> None:
     from alliance_outcome.data.instrument_files import load_instruments
 
     require_sound(Path(snakemake.input.check))
-    library = load_instruments(Path("config/instruments"))
-    parts = {name: instrument.subscales for name, instrument in library.instruments.items()}
     table = factor_structure_estimates(
         pd.read_parquet(snakemake.input.sessions),
         pd.read_parquet(snakemake.input.item_table),
         pd.read_csv(snakemake.input.measures),
-        parts,
+        load_instruments(Path("config/instruments")).subscales,
         AnalysisContext.read(Path(snakemake.input.context)),
     )
     write_estimates(table, Path(snakemake.output[0]))

@@ -47,6 +47,11 @@ class InstrumentLibrary:
     overridden: tuple[str, ...]
     added: tuple[str, ...]
 
+    @property
+    def subscales(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """Item numbers of the subscales of each form."""
+        return {name: instrument.subscales for name, instrument in self.instruments.items()}
+
 
 def load_instruments(extra_directory: Path | None = None) -> InstrumentLibrary:
     """Read the shipped scoring keys and a user's own.

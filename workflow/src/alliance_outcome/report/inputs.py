@@ -92,6 +92,11 @@ class Results:
         return read_estimates(path)
 
     @cached_property
+    def analyses(self) -> list[str]:
+        """The names of all analyses with estimates, in alphabetical order."""
+        return sorted(path.stem for path in (self.root / "estimates").glob("*.csv"))
+
+    @cached_property
     def contrast(self) -> pd.DataFrame:
         """The contrast of the raters, all levels and engines."""
         return self.estimates("contrast")

@@ -54,9 +54,9 @@ def build(facts: Facts) -> Section:
 
 
 def withheld_estimates(facts: Facts) -> int:
-    """Count the estimates of the contrast and of the models that too few clients stand behind."""
-    tables = (facts.results.contrast, facts.results.models, facts.results.dynamics)
-    return int(sum(table["reason"].astype("str").str.startswith("withheld").sum() for table in tables))
+    """Count the estimates of all analyses that too few clients stand behind."""
+    reasons = [facts.results.estimates(name)["reason"] for name in facts.results.analyses]
+    return int(pd.concat(reasons).astype("str").str.startswith("withheld").sum())
 
 
 def withheld_table(table: pd.DataFrame, n_estimates: int) -> Table:
